@@ -126,7 +126,7 @@ def _absence(
 ) -> EventTrigger:
     """Return a trigger that fires for each run if none of `states` follows `after` in time.
 
-    `related` is what the runs must be related to, besides our flows.
+    `related` filters the resources that the runs must be related to, besides our flows.
     """
     return EventTrigger(
         after=_events({after}),
@@ -155,8 +155,8 @@ def _of_flows() -> ResourceSpecification:
 
 
 def _of_no_shard() -> ResourceSpecification:
-    """Return what matches runs of deployments except shards: their sync does not need all of them,
-    and cancels those that are late.
+    """Return a filter for runs of all deployments except shards. A sync does not need all of its
+    shards, and cancels late ones.
     """
     return ResourceSpecification.model_validate(
         {"prefect.resource.role": "deployment", "prefect.resource.name": "!shard"}

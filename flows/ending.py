@@ -40,7 +40,7 @@ def final_state(summary: Summary) -> State[Any]:
 
 
 def as_recorded(state: str, message: str) -> State[Any]:
-    """Return the final state of a flow run of which only the catalog knows the end."""
+    """Return the final state of a flow run whose end only the catalog knows."""
     if state == runs.CRASHED:
         return Crashed(message="Its process died without closing its run")
     text = f"Prefect was away when it ended. {message}".rstrip()
@@ -79,7 +79,7 @@ def _is_no_state(record: logging.LogRecord) -> bool:
 
 
 def done(counts: Mapping[str, int]) -> str:
-    """Say what was done."""
+    """Return the counts of a run as text."""
     return (
         f"{_number(counts['projects_changed'], 'project')} changed, "
         f"{_number(counts['files_downloaded'], 'file')} downloaded, "
@@ -94,7 +94,7 @@ def _left(summary: Summary) -> str:
     others = [problem for problem in summary.failures if not problem.project and not problem.file]
     parts = []
     if files:
-        # Every run reports standing refusals, also a run that found no files.
+        # Every run reports refusals that are still open, even if it found no files.
         total = summary.counts["files_found"]
         count = (
             f"{len(files):,} of {total:,} files" if total >= len(files) else _number(files, "file")

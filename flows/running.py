@@ -74,8 +74,8 @@ def perform(
 
     `config` is the file that the flow was given. "" means the file that PYPIMIRROR_CONFIG names
     where the flow runs, else `pypimirror.toml` in the project directory. A flow run that is retried
-    does the work that its last run left; otherwise `retry` may name a run whose rest is done.
-    Raises the errors of `pypimirror.pipeline.lifecycle.sync`. A signal that ends the flow run
+    does the work that its last run left; otherwise `retry` may name a run whose unfinished work is
+    done. Raises the errors of `pypimirror.pipeline.lifecycle.sync`. A signal that ends the flow run
     cancels its run.
 
     If another run works on the mirror, it waits as long as `wait` says. Raises `SkippedError` if it
@@ -125,7 +125,7 @@ def perform(
 
 @dataclass(frozen=True)
 class Attendance:
-    """Those who watch a flow run: for Prefect, for its worker, and for whoever looks at it."""
+    """The observers of a flow run: its state watcher, its witness, and its reporter."""
 
     reporter: FlowReporter
     witness: Witness
@@ -133,7 +133,7 @@ class Attendance:
 
     @contextmanager
     def cancelling(self) -> Iterator[None]:
-        """Turn what ends a flow run early into `Cancelled`."""
+        """Turn every error that ends a flow run early into `Cancelled`."""
         try:
             yield
         # Rich exits if nobody reads the log any more: the worker is gone.

@@ -5,9 +5,9 @@ catalog until none is left, with a task run for each stage of each batch.
 
 * If it fails, Prefect repeats it in the same process. Each attempt is a worker of its own in the
   history.
-* If it is cancelled, or its process or machine is gone, the batches that it has in hand go to
-  others. Nothing else is lost. Prefect does not repeat it.
-* If the run ends without it, it writes nothing more, and ends.
+* If it is cancelled, or its process or machine dies, its unfinished batches go to other workers.
+  Nothing else is lost. Prefect does not repeat it.
+* If the run ends before it does, it writes nothing more, and ends.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def shard(
     A sync with `[workers] shards` starts this flow. `config` is the mirror's configuration file on
     this machine. "" means the file that PYPIMIRROR_CONFIG names where the flow runs, else
     `pypimirror.toml` in the project directory. `run` is the name of the sync's run, and `number`
-    that of the shard. Its batches are numbered from `batch` on, in steps of `step`. `agreed` has
-    digests of what this configuration must have in common with that of the sync.
+    is the number of the shard. Its batches are numbered from `batch` on, in steps of `step`.
+    `agreed` has digests of the keys on which this configuration and that of the sync must agree.
     """
     try:
         return _work(config, run, str(number), batch, step, agreed or {})
@@ -101,7 +101,7 @@ def _work(
 def _call(run: Run, stage: Stage, batch: Batch) -> None:
     """Run a stage as a task run. Raises `StoppedError` if this machine can do nothing more.
 
-    Perhaps another machine can. So the batches in hand must not count as done.
+    Perhaps another machine can. So its unfinished batches must not count as done.
     """
     running.call_stage(run, stage, batch)
     if (problem := run.ledger.unreachable or run.ledger.no_room) is not None:

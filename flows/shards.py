@@ -7,7 +7,7 @@ catalog knows what they do, and Prefect is only asked whether they can still beg
 * The work is done when no project is left. Nobody waits for a shard that hangs: its claims expire,
   and others take them.
 * If no shard works although projects are left, this process works itself: after `PATIENCE`, or at
-  once if no shard can begin any more. Shards that begin later take their part.
+  once if no shard can begin any more. Shards that begin later join in.
 * Prefect retries a shard that fails. What the shard has done stays, and the others go on.
 * At the end, shards that have not begun, or that hang, are cancelled. If this run is cancelled or
   fails, all shards are. Prefect cancels them too, but only half a minute later.
@@ -94,9 +94,9 @@ def executor(config: str) -> Executor:
 
 
 def number_of_shards(run: Run, stages: Sequence[Stage]) -> int:
-    """Return how many shards are worth their beginning: at most one for each batch.
+    """Return how many shards are worthwhile: at most one for each batch.
 
-    None, if the run repeats single files or projects, or if a single batch is all there is.
+    0 if the run repeats single files or projects, or has only one batch.
     """
     is_whole = run.names is None and (run.retry is None or not run.retry.only)
     most = run.config.workers.shards
@@ -146,14 +146,14 @@ def _wait(shards: Shards, do_rest: Callable[[], None]) -> None:
             why = _alone(shards, rows)
             run.reporter.note("warning", f"{why}: this run does the work itself{hint}")
             do_rest()
-            alone_since = clock.steady()  # what is left now, others have claimed
+            alone_since = clock.steady()  # other workers have claimed all projects that are left
         if run.cancelled.wait(EVERY):
             raise Cancelled("cancelled")
     progress.show(shards.rows())
 
 
 def _alone(shards: Shards, rows: Sequence[WorkerRecord]) -> str:
-    """Say why nobody works."""
+    """Say why no shard works."""
     if not shards.flow_runs:
         return "there are no shards"
     if not rows:
@@ -164,7 +164,7 @@ def _alone(shards: Shards, rows: Sequence[WorkerRecord]) -> str:
 def trouble(
     numbers: Collection[int], rows: Sequence[WorkerRecord], known: Mapping[int, State[Any]]
 ) -> str:
-    """Say how many shards did not end well, and why the first of each kind did not; "" if none.
+    """Say how many shards did not end well, with the first cause of each kind; "" if none.
 
     `known` are the states of their flow runs. For a shard that was retried, the last row counts.
     """
@@ -187,7 +187,7 @@ def trouble(
     return f"of {len(numbers)} shards, {', '.join(parts)}; all their work was done"
 
 
-#: What became of a shard, by the state of its worker.
+#: Words for the end of a shard, by the state of its worker.
 _ENDS = {
     states.WORKING: "still at work",
     states.FAILED: "failed",
@@ -283,7 +283,7 @@ class Shards:
             return claims.is_any_left(connection)
 
     def rows(self) -> list[WorkerRecord]:
-        """Return what the catalog knows of them. A shard that was retried has several rows."""
+        """Return their rows in the catalog. A shard that was retried has several rows."""
         with self.run.catalog.read() as connection:
             found = workers.of_run(connection, self.run.id)
         mine = set(map(str, self.flow_runs))

@@ -1,10 +1,10 @@
 """Watch at the API whether somebody wants a flow run to be cancelled or suspended.
 
-Prefect's worker cancels its flow runs, but no longer after its server was away for half a minute:
-then its listener gives up for good (3.9.1). Nobody cancels a flow run without a worker. So each
-flow run regularly asks for its own state, and ends as if it got SIGTERM:
+Prefect's worker cancels its flow runs. But if the server is down for half a minute, the worker's
+listener gives up for good (3.9.1). And nobody cancels a flow run without a worker. So each flow run
+regularly asks for its own state, and ends as if it got SIGTERM:
 
-* If it is to be cancelled: after two such answers in a row, because the worker is faster.
+* If it must be cancelled: after two such answers in a row, because the worker may be faster.
 * If it belongs to a deployment and is suspended or paused: at once. It leaves the mirror to others
   like a cancelled run, and its process ends. If it is resumed, a new process continues.
 """

@@ -156,7 +156,7 @@ def _insist(action: Callable[[], T]) -> T | None:
 
 
 class _Process:
-    """A process that is only watched for its end."""
+    """A process whose end is watched."""
 
     def __init__(self, pid: int) -> None:
         self._descriptor: int | None = None

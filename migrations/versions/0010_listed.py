@@ -1,4 +1,4 @@
-"""Add what an upstream's list says about a project, until its page is read."""
+"""Add facts from an upstream's list about a project, until its page is read."""
 
 import sqlalchemy as sa
 from alembic import op

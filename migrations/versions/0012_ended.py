@@ -1,4 +1,4 @@
-"""No statement that a verification relied on: it is as fast without one."""
+"""Delete a mark of verifications that nothing needs any more."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Add what projects say of themselves, and who requires whom, for search and pages."""
+"""Add summaries and dependents of projects, for search and pages."""
 
 import sqlalchemy as sa
 from alembic import op

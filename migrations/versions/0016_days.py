@@ -1,4 +1,4 @@
-"""Add what the mirror held and what its runs did, day by day."""
+"""Add figures on the mirror and its runs for each day."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What the translation of every option uses: the source, the new configuration, and outcomes.
+"""Values that the translation of every option uses: source, new configuration, outcomes.
 
 It knows no option by name.
 """

@@ -17,6 +17,8 @@ from pypimirror.domain.addresses import parse_proxy
 _REFERENCE = re.compile(r"\{\{\s*([^_\s](?:[^_]*[^_\s])?)\s*_\s*(\S(?:.*?\S)?)\s*\}\}")
 _FORMS = {"ALL": ["html", "json"], "HTML": ["html"], "JSON": ["json"]}
 
+ONLY_DIRECTORIES = "only a tree in a directory can be taken over"
+
 
 def mirror_root(draft: Draft) -> Path | None:
     """Return the directory that bandersnatch's web server serves; None if the tree is in none."""
@@ -35,8 +37,8 @@ def _directory(draft: Draft, _value: str) -> Answer:
 
 def _storage(_draft: Draft, value: str) -> Answer:
     if value == "filesystem":
-        return Outcome.NOT_NEEDED, "a mirror is a directory"
-    return Outcome.NOT_POSSIBLE, "a mirror is a directory: copy the tree to one, and name that"
+        return Outcome.NOT_NEEDED, "a mirror is in a directory, unless `[mirror] storage` says more"
+    return Outcome.NOT_POSSIBLE, f"{ONLY_DIRECTORIES}: copy the tree to one, and name that"
 
 
 def _master(draft: Draft, value: str) -> Answer:
@@ -159,7 +161,7 @@ def _mirror(name: str, meaning: str, take: Callable[[Draft, str], Answer] | None
 
 
 def _s3(name: str) -> Option:
-    return Option("s3", name, "a mirror is a directory", outcome=Outcome.NOT_POSSIBLE)
+    return Option("s3", name, ONLY_DIRECTORIES, outcome=Outcome.NOT_POSSIBLE)
 
 
 OPTIONS = (

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pypimirror.bandersnatch import filters, mirror
 from pypimirror.bandersnatch.draft import Answer, Draft, Option, Outcome, Translated, toml
+from pypimirror.bandersnatch.mirror import ONLY_DIRECTORIES
 from pypimirror.config.settings import ConfigError
 from pypimirror.system import texts
 
@@ -88,7 +89,7 @@ def _answer(draft: Draft, section: str, name: str) -> Answer:
             return Outcome.NOT_NEEDED, f"its plug-in {section} is not enabled"
         return filters.PATHS[section][0](draft, name, value)
     if section == "s3":  # may have any option of the S3 client
-        return Outcome.NOT_POSSIBLE, "a mirror is a directory"
+        return Outcome.NOT_POSSIBLE, ONLY_DIRECTORIES
     what = "option" if section in _SECTIONS else "section"
     return Outcome.UNKNOWN, f"bandersnatch 8 does not know this {what} either"
 

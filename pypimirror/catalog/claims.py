@@ -4,14 +4,14 @@ A worker is a process that takes batches of projects through the stages. Its rul
 
 * A project with work belongs to the worker that has claimed it. Nobody claims it again in the same
   run, unless its worker is lost. So a project that failed is for the next run.
-* A worker renews its claims as a whole, every `Pace.heartbeat`. It is lost if its process is known
-  to be dead, or if it sent no heartbeat for `Pace.lifetime`, whether its process exists or not: it
-  may be stopped. A worker that finds no free project takes the claims of lost workers over.
-* A lost worker commits nothing. Each writing transaction begins with the question whether it still
-  works (`Worker.fence`). Until that transaction ends, nobody can take its claims over.
+* A worker renews all its claims at once, every `Pace.heartbeat`. It is lost if its process is known
+  to be dead, or if it sent no heartbeat for `Pace.lifetime`. Its process may still exist, because
+  it may be stopped. A worker that finds no free project takes over the claims of lost workers.
+* A lost worker commits nothing. Each writing transaction first asks whether the worker still has
+  its claims (`Worker.fence`). Until that transaction ends, nobody can take over its claims.
 * A lost worker changes no served file either: the storage asks `Worker.check` first. On PostgreSQL,
   it refuses `Pace.margin` before others may take over, by the clock of this process. On SQLite, a
-  process that is late looks whether anybody has.
+  late process checks whether anybody has taken over.
 * At the end of a run, its workers have ended, and all claims are deleted.
 """
 
@@ -95,7 +95,7 @@ class Worker(Held):
     def claim(self, size: int, names: Sequence[ProjectName] | None = None) -> tuple[int, ...]:
         """Claim up to `size` projects with work, among `names` if there are some.
 
-        Return their ids. None means that no project is free; others may still work on theirs.
+        Return their ids. None means that no project is free; other workers may still be at work.
         Raises `ClaimLostError`.
         """
         self._catalog.guard()
@@ -182,7 +182,7 @@ class Worker(Held):
         return self._catalog.apply(change, aside=True)
 
     def drop(self, connection: Connection, number: int, counts: Mapping[str, int]) -> None:
-        """Give back all claims in a transaction: a request with so many projects has ended.
+        """Give back all claims in a transaction: a request with this number of projects has ended.
 
         `counts` are those of all the work of this worker so far.
         """
@@ -221,7 +221,7 @@ class Worker(Held):
         self.state, self.message = FAILED, message
 
     def give_back(self) -> None:
-        """Stop the heartbeat, record how this worker ended, and free what it has not done."""
+        """Stop the heartbeat, record how this worker ended, and free its unfinished projects."""
         self._ended.set()
         state, message = self.state, self.message
         if self.lost is not None:

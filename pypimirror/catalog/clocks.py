@@ -78,8 +78,8 @@ def _latest(connection: Connection, ahead: float) -> float | None:
 def _begin_grace_anew(connection: Connection, now: float) -> None:
     """Restart every grace period if a time that once was in the future has passed.
 
-    Then the other clock was wrong: it was behind, and noted times that are too early. If that guess
-    is wrong, files only stay on disk a little longer.
+    Then the other clock was behind, and noted times that are too early. If that guess is wrong,
+    files only stay on disk a little longer.
     """
     known = marks.read(connection, AHEAD)
     if known is None or known > now + SLACK:

@@ -88,7 +88,7 @@ class _Rule(NamedTuple):
     def allows_all(self, values: Sequence[Any]) -> bool:
         """Whether this program may have written all of them; several times as fast as one by one.
 
-        A test is made once for each value that there is.
+        A test is made once for each distinct value.
         """
         kinds = set(map(type, values))
         if not kinds <= self.kinds:

@@ -1,6 +1,6 @@
 """Open the catalog, bring its schema up to date, and run its transactions.
 
-`engines` has what is special about each kind of database. If a database is away for a while, a
+`engines` knows the differences between databases. If a database cannot be reached for a while, a
 transaction waits for it before it begins. A transaction that is interrupted fails, except in
 `Catalog.apply`, which repeats it.
 """

@@ -117,7 +117,7 @@ class Replaced(NamedTuple):
 
 
 class ListRead(NamedTuple):
-    """What a run has seen of an upstream's project list."""
+    """Facts that a run has seen about an upstream's project list."""
 
     run: int  #: its id
     selected: int  #: number of projects in it that this mirror selects
@@ -173,7 +173,7 @@ TERMS_OF_TRIES = Mark("terms of tries", TEXT)
 #: Digest of the settings that decide which files are refused.
 TERMS_OF_REFUSALS = Mark("terms of refusals", TEXT)
 
-# What is needed by what is selected
+# Needed projects
 
 #: Set while no file has changed since the closure was computed: the key of that closure.
 CLOSED = Mark("closed", TEXT)
@@ -214,7 +214,7 @@ STATISTICS = Mark("statistics", STATISTICS_FORM)
 
 #: Set, and empty, once each project with a page has a row in `summaries`.
 SUMMARIES = Mark("summaries", TEXT)
-#: Digest of what `[select] check` last found complete, and of the pages at that time.
+#: Digest of the subjects that `[select] check` last found complete, and of the pages then.
 CHECKED = Mark("checked", TEXT)
 
 # Time, and requests

@@ -36,5 +36,5 @@ def numbers(value: str) -> tuple[int, ...]:
     """Parse numbers that are separated by spaces. Raises `ValueError`."""
     parts = value.split()
     if not all(map(_NUMBER.fullmatch, parts)):
-        raise ValueError(f"{value[:60]!r} contains something else than numbers")
+        raise ValueError(f"{value[:60]!r} contains something other than numbers")
     return tuple(map(int, parts))

@@ -2,7 +2,7 @@
 
 One class describes one table, and nothing else does: `pypimirror.catalog.schema` derives the table
 from it, queries select its fields, and written values are named after its fields. Fields that
-several rooms share come from here as well (`pypimirror.domain.model.FileDetails`). The classes at
+several packages share come from `pypimirror.domain.model.FileDetails`. The classes at
 the end have only some columns, for queries over all rows of a table.
 
 The rules:
@@ -181,7 +181,7 @@ class AskedRecord(Record, frozen=True):
 
 
 class SummaryRecord(Record, frozen=True):
-    """What a project says of itself, for search. See `pypimirror.catalog.queries.browsing`."""
+    """The name and summary of a project, for search. See `pypimirror.catalog.queries.browsing`."""
 
     project_id: Annotated[int, Stored(KEY, primary_key=True, given=True)]
     name: str
@@ -190,7 +190,7 @@ class SummaryRecord(Record, frozen=True):
 
 
 class DependentRecord(Record, frozen=True):
-    """That a project requires another one, as the core metadata of `SummaryRecord` says."""
+    """A requirement of a project, from the same source as its `SummaryRecord`."""
 
     project_id: Annotated[int, Stored(KEY, primary_key=True, given=True)]
     required: Name  #: normalised
@@ -245,12 +245,12 @@ class WorkerRecord(Record, frozen=True):
 
 
 class ClaimRecord(Record, frozen=True):
-    """A project that a worker of the present run has, or is done with; see `catalog.claims`."""
+    """A project that a worker of the present run has, or has finished; see `catalog.claims`."""
 
     project_id: Annotated[int, Stored(KEY, primary_key=True, given=True)]
     worker_id: Number
     batch: Medium
-    done: bool  #: what is left to do for it is for another run
+    done: bool  #: finished in this run; another run does the rest
 
 
 class StageRecord(Record, frozen=True):
@@ -281,7 +281,7 @@ class FailureRecord(Record, frozen=True):
 
 
 class DayRecord(Record, frozen=True):
-    """A day in UTC: what its runs did, and what the mirror held after the last of them."""
+    """A day in UTC: the work of its runs, and the contents of the mirror after the last run."""
 
     day: Annotated[int, Stored(Integer(), primary_key=True, given=True)]  #: since the epoch
     projects: Medium  #: number of pages

@@ -97,7 +97,7 @@ def check(
 
 
 def identity(asked: Subjects) -> str:
-    """Return an identifier of the subjects, which changes with any of them."""
+    """Return an identifier that changes if any of the subjects changes."""
     wanted = [
         (each.name, [str(r) for r in each.requirements], [str(c) for c in each.constraints])
         for each in asked.wanted

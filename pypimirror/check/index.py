@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(None)
 
     def do_HEAD(self) -> None:
-        """Answer without the body: uv asks so for a wheel without core metadata beside it."""
+        """Answer without the body: uv sends HEAD for a wheel without core metadata beside it."""
         self.do_GET()
 
     def _send(self, key: str) -> None:

@@ -1,4 +1,4 @@
-"""What is wished for where something is missing, and what can be done: values alone."""
+"""Values for a missing project or file: what is wanted, and how to get it."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ class Shelf:
             yield Path(copy.name)
 
     def _told(self, project: str) -> Offer | None:
-        """Return what the page of a project says, wherever its files are; None without a page."""
+        """Return the contents of a project's page, wherever its files are; None without a page."""
         address = f"{_ORIGIN}simple/{project}/"
         is_damaged = False
         for form, path in page_paths(project, ("json", "html")).items():
@@ -216,5 +216,5 @@ def _held(project: str, file: File, base: str) -> Held | None:
 
 
 def _is_key(path: str) -> bool:
-    """Whether a storage can have an object there: no part of the path is empty, or climbs."""
+    """Whether a storage can have this key: no part of the path is empty, `.` or `..`."""
     return "\0" not in path and not {"", ".", ".."} & set(path.split("/"))

@@ -1,7 +1,7 @@
-"""The environments that something is checked for.
+"""The environments to check for.
 
-Those that are asked for, else those that `[select]` declares, else the running one. Of a Python
-without platforms, or platforms without a Python, the other half comes from the same places.
+These are the requested environments, else those that `[select]` declares, else the running one. If
+only a Python or only a platform is given, the other half comes from the next of these sources.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Target:
         }
 
     def meets(self, marker: Marker | None, extra: str = "") -> bool:
-        """Whether a marker is true, for who asks for an extra, or for none."""
+        """Whether a marker is true if this extra is requested; "": none."""
         return marker is None or marker.evaluate({**self.facts, "extra": extra})
 
 
@@ -73,7 +73,7 @@ def chosen(
     declared_pythons: Sequence[str],
     declared_platforms: Sequence[str],
 ) -> tuple[Target, ...]:
-    """Return the environments; raises `ConfigError` where one is none."""
+    """Return the environments; raises `ConfigError` if one is not valid."""
     running = running_target()
     real = [each for each in declared_platforms if each != "any"]
     if not (pythons or platforms or declared_pythons or real):
@@ -96,6 +96,6 @@ def running_target() -> Target:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     threads = "t" if "t" in sys.abiflags else ""
     known = list(tags.platform_tags())
-    # A Linux takes wheels of its libc, and calls itself by a tag without one.
+    # Linux accepts wheels for its libc, but its own tag does not name the libc.
     platform = next((each for each in known if not each.startswith("linux_")), known[0])
     return Target(version + threads, platform, is_running=True)

@@ -1,8 +1,8 @@
-"""What a sync begins before the rest of the program is imported, which takes longer than a request.
+"""Begins a sync while the rest of the program is still being imported, which takes some time.
 
-The upstreams are asked whether their lists have changed. If one has, or if that cannot be asked,
-the first download worker starts as well. The sync takes the answers over if it has the same
-questions, and asks again if it has others.
+It asks the upstreams whether their lists have changed. If one has changed, or if it cannot ask, it
+starts the first download worker. The sync uses the answers if it would send the same requests;
+otherwise it asks again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The exit codes, and which error or outcome ends with which code. Nothing else decides it."""
+"""The exit codes, and which error or outcome ends with which code. Only this module decides it."""
 
 from __future__ import annotations
 
@@ -60,3 +60,8 @@ def of_error(error: PypimirrorError) -> Exit:
     if isinstance(error, LockedError):
         return Exit.LOCKED
     return Exit.STOPPED
+
+
+def no_mirror(shown: str) -> ConfigError:
+    """Return the error of a command that needs a mirror; `shown` is the mirror's name."""
+    return ConfigError(f"{shown}: holds no mirror yet; make one with 'pypimirror sync'")

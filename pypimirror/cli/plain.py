@@ -1,8 +1,8 @@
 """`sync` and `verify` with the options that schedules use, read without typer.
 
-Nearly all runs are these, and most of them find nothing to do. Importing typer would take a fifth
-of their time. typer reads every other command line, including wrong ones. A test compares both
-readings.
+Nearly all runs have such a command line, and most of them find nothing to do. Importing typer would
+take a fifth of their time. typer reads every other command line, including wrong ones. A test
+compares both readings.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def command(arguments: Sequence[str]) -> Callable[[], int] | None:
 
 
 def _begin_early(asked: dict[str, Any]) -> Config | None:
-    """Begin what a sync in this process can begin before it is imported. Return its configuration;
-    None if it was not read.
+    """Begin a sync in this process before its modules are imported. Return its configuration; None
+    if it was not read.
     """
     if not asked.get("inline") and prefect_api() is not None:
         return None

@@ -180,7 +180,7 @@ def _endpoint(value: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not have credentials: the AWS SDK finds them elsewhere")
     if parts.query or parts.fragment or parts.path not in ("", "/"):
-        raise ValueError("must be a host alone; bucket and prefix belong into mirror.storage")
+        raise ValueError("must be a host alone; bucket and prefix belong in mirror.storage")
     return value.rstrip("/")
 
 
@@ -191,8 +191,8 @@ Endpoint = Annotated[str, After(_endpoint)]
 class S3Section(Model):
     """How object storage is reached, if `mirror.storage` names a bucket.
 
-    Credentials come from where the AWS SDK finds them: environment, profile, single sign-on, the
-    role of the machine. It needs `pip install 'pypimirror[s3]'`.
+    The AWS SDK finds the credentials: in the environment, a profile, single sign-on, or the role of
+    the machine. It needs `pip install 'pypimirror[s3]'`.
     """
 
     endpoint: Endpoint = Field(
@@ -201,7 +201,7 @@ class S3Section(Model):
     region: str = Field(
         "",
         pattern=(r"|[a-z0-9][a-z0-9-]*", "must have only small letters, digits and dashes"),
-        description="The region of the bucket. Empty: the one that the AWS SDK finds, else "
+        description="The region of the bucket. Empty: the region that the AWS SDK finds, else "
         "`us-east-1`.",
     )
     addressing: Literal["auto", "path", "virtual"] = Field(
@@ -214,7 +214,7 @@ class S3Section(Model):
     )
     exclusive: bool = Field(
         False,
-        description="Promise that nobody but one run at a time writes to the bucket. Only servers "
+        description="Promise that only one run at a time writes to the bucket. Only servers "
         "without conditional writes need it. Without the promise, a run refuses such a server, "
         "because two workers could overwrite each other's pages.",
     )

@@ -1,8 +1,8 @@
-"""What the workers of one run must agree on, when several machines read a configuration each.
+"""The keys on which all workers of a run must agree, if each machine has its own configuration.
 
-Every key counts, except those that say how one machine works: where its files are, how it reaches
-an upstream, how much it does at once, and what only the process that leads the run does. A new key
-counts until it is named here.
+A key is left out if it only says how one machine works: where its files are, how it reaches an
+upstream, how much it does at once. Keys for the process that leads the run are left out as well. A
+new key counts until this module names it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _KEYS = {
 
 
 def digests(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return a short digest of what must agree, by section.
+    """Return a short digest of the keys that must agree, by section.
 
     `values` is a configuration as JSON values. The files that `[select]` names are not read:
     `Selection.digest` covers their contents.

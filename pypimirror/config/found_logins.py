@@ -1,7 +1,7 @@
 """Logins that pip, or uv, has on this machine for an upstream, for its key `login`.
 
-The order is pip's: the address, netrc, and then a keyring, if the upstream has refused. No keyring
-is asked here: this module only finds out what it has to be asked.
+The order is pip's: the address, netrc, and then a keyring, if the upstream has refused. This module
+asks no keyring. It only finds out what to ask a keyring for.
 """
 
 from __future__ import annotations

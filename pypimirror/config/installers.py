@@ -2,11 +2,11 @@
 
 This module reads files and variables in pip's own order, without pip, which may be missing:
 
-* the files of the system, of the user, of the virtual environment that runs this, and the one that
-  PIP_CONFIG_FILE names. That variable switches the user's files off, and with /dev/null all files.
-  Then come the variables. A later source wins. An empty value means nothing, but it hides earlier
-  ones.
-* section [install] wins over [global], and variables win over both.
+* The files of the system, of the user and of this virtual environment come first, then the file
+  that PIP_CONFIG_FILE names, then the variables. A later source wins. PIP_CONFIG_FILE switches the
+  user's files off; with /dev/null, it switches all files off. An empty value counts as not set, but
+  it hides earlier ones.
+* Section [install] wins over [global], and variables win over both.
 
 It asks no server and decides nothing about upstreams. A login is only returned in its own field:
 `MachineIndex.url` never contains one.

@@ -92,31 +92,31 @@ class ServeSection(Model):
     )
     status: Literal["public", "local", "off"] = Field(
         "public",
-        description="Who can see `/status`: everybody, only clients on this machine that do not "
-        "come through a proxy, or nobody.",
+        description="Who can see `/status`. `public`: everybody. `local`: clients on this machine "
+        "that do not come through a proxy. `off`: nobody.",
     )
     processes: int = Field(
         0,
         ge=0,
         le=256,
         description="Processes that answer requests. 0 = one per core, at most 4. A mirror on "
-        "object storage is served by one. [What they share](operations.md#several-processes).",
+        "object storage has one. [What they share](operations.md#several-processes).",
     )
     redirect: bool = Field(
         False,
-        description="Of a mirror on object storage: send clients to signed addresses of files "
-        "there, instead of passing the bytes on. Pages are always answered.",
+        description="For a mirror on object storage: redirect clients to signed addresses of "
+        "files, instead of passing the bytes on. Pages are never redirected.",
     )
     redirect_for: Duration = Field(
         timedelta(minutes=15),
         ge=timedelta(minutes=1),
         le=timedelta(hours=12),
-        description="How long a signed address is good. A download that has begun goes on.",
+        description="How long a signed address is valid. A download that has begun continues.",
     )
 
 
 class WorkersSection(Model):
-    """Who works on a run besides the process that began it."""
+    """Other workers of a run, besides the process that began it."""
 
     shards: int = Field(
         0,
@@ -124,7 +124,7 @@ class WorkersSection(Model):
         le=256,
         description="A sync that runs in Prefect starts this many runs of the deployment "
         "`sync/shard` in the work pool. They share the projects of the sync, on any machines that "
-        "have a Prefect worker for this work pool. None begins if there is too little to do. If "
+        "have a Prefect worker for this work pool. With too little to do, the sync starts none. If "
         "none begins, the sync does all the work itself. [How to set it "
         "up](operations.md#several-machines).",
     )

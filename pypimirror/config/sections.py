@@ -148,8 +148,8 @@ class UpstreamSection(LoginKeys, WayKeys):
     has_list: bool = Field(
         True,
         description="Whether it has a list of its projects. Globs and an empty `select.projects` "
-        "need one. `false`: it is only asked for single projects: those that are named, and those "
-        "that another upstream lists.",
+        "need one. `false`: a sync asks it only for named projects, and for projects that another "
+        "upstream lists.",
     )
     hosts: tuple[str, ...] = Field(
         (),
@@ -163,8 +163,8 @@ class UpstreamSection(LoginKeys, WayKeys):
         20,
         ge=0,
         description="Number of files that are mirrored for each project from "
-        "linked pages and from links without a file name. Those of the newest versions are "
-        "taken; 0 = all. Files on the upstream's own pages are not counted.",
+        "linked pages and from links without a file name, newest versions first; 0 = all. Files on "
+        "the upstream's own pages are not counted.",
     )
     max_links: int = Field(
         100,
@@ -176,10 +176,10 @@ class UpstreamSection(LoginKeys, WayKeys):
         timedelta(days=7),
         description="Time within which the page of every project is fetched once, even if nothing "
         "shows a change: a new status such as `archived` changes no serial. Each run fetches a "
-        "share of them. `0s`: never.",
+        "share of these pages. `0s`: never.",
     )
     alternates: tuple[IndexUrl, ...] = Field(
-        (), description="Other addresses of the same upstream, tried in turn."
+        (), description="Other addresses of the same upstream, tried in this order."
     )
     reserved: tuple[str, ...] = Field(
         (),

@@ -1,4 +1,4 @@
-"""The keys of `[select]`, `[[select.rules]]` and `[on_demand]`: what they mean and may be."""
+"""The keys of `[select]`, `[[select.rules]]` and `[on_demand]`: their meaning and valid values."""
 
 from __future__ import annotations
 
@@ -200,24 +200,25 @@ class SelectSection(RuleKeys, Entries):
     locks: tuple[str, ...] = Field(
         (), description="Lock files, or globs of them (`apps/*/uv.lock`), relative to this file: "
         "`uv.lock`, `pylock.toml`, `poetry.lock`, `pdm.lock`, `Pipfile.lock`, and requirements "
-        "that are all pinned, in a `.txt` file. Exactly the files that they name are mirrored, "
-        "besides `projects`; with `python` or `platforms`, only what these need. If `projects` is "
-        "empty, nothing else is mirrored."
+        "that are all pinned, in a `.txt` file. The mirror then has exactly the files that the "
+        "locks name, and the projects of `projects`. With `python` or `platforms`, only files that "
+        "these environments need are mirrored."
     )  # fmt: skip
     check: bool = Field(
         False, description="Whether each sync that changed anything ends with `pypimirror check` "
         "of all that `projects` names and of all requirements files and locks, for `python` and "
-        "`platforms`. What cannot be installed from the mirror is a failure of the run "
+        "`platforms`. If something cannot be installed from the mirror, the run has a failure "
         "(`incomplete`). Needs uv: `pip install 'pypimirror[resolve]'`."
     )  # fmt: skip
     dependencies: Literal["", "all", "resolved"] = Field(
-        "", description="Which dependencies are mirrored too. `all`: every project that selected "
-        "files require by their core metadata, in any environment of `python` and `platforms`, in "
-        "all allowed versions, and the dependencies of these. Requested extras count; `exclude` "
-        "wins. `resolved`: uv resolves `projects` at each sync, and exactly the result is "
-        "mirrored. Each requirements file is resolved alone, and all other names together, for all "
-        "platforms from the oldest version of `python` on. The result is stored as a "
-        "`pylock.toml` in the private directory. Needs uv: `pip install 'pypimirror[resolve]'`."
+        "", description="Which dependencies are mirrored too. `all`: every project that the core "
+        "metadata of selected files requires, in any environment of `python` and `platforms`, in "
+        "all allowed versions, and the dependencies of these projects in turn. Requested extras "
+        "count; `exclude` wins. `resolved`: uv resolves `projects` at each sync, and exactly the "
+        "result is mirrored. Each requirements file is resolved by itself, and all other names "
+        "together, for all platforms and from the oldest version of `python` on. The result is "
+        "stored as a `pylock.toml` in the private directory. Needs uv: "
+        "`pip install 'pypimirror[resolve]'`."
     )  # fmt: skip
     build_dependencies: bool = Field(
         False, description='With `dependencies = "all"`: whether to mirror the build dependencies '
@@ -243,14 +244,14 @@ class SelectSection(RuleKeys, Entries):
 
 
 class OnDemandSection(Model):
-    """What the web server fetches when somebody asks for it and the mirror does not hold it. Such a
-    file is verified, and then it is a file of the mirror like any other. The keys of `[select]`
-    from `exclude` on, and `[[select.rules]]`, decide on it as well.
+    """Files that the web server fetches when a client asks for them. The mirror verifies and keeps
+    them like any other file. The keys of `[select]` from `exclude` on, and `[[select.rules]]`,
+    decide on these files as well.
     """
 
     projects: tuple[str, ...] = Field(
         (),
-        description="The projects that may be asked for, in the forms of `[select]`; `*` means "
+        description="The projects that clients may ask for, in the forms of `[select]`; `*` means "
         "all. Empty: none. If it is set, `[select]` mirrors nothing unless its `projects` or "
         '`locks` are set, too. It needs `layout = "project"` in `[mirror]`, so that the address of '
         "a file names its project.",
@@ -261,13 +262,12 @@ class OnDemandSection(Model):
     )
     max_size: Size = Field(
         ByteSize(200 << 30),
-        description="Maximum total size of the files that somebody has asked for and `[select]` "
-        "does not select. With more, those that were not asked for the longest time go; 0 = no "
-        "limit.",
+        description="Maximum total size of the files that clients asked for and `[select]` does "
+        "not select. If they take more, the least recently used ones are removed; 0 = no limit.",
     )
     keep: Duration = Field(
         timedelta(days=90),
-        description="Such a file goes if nobody has asked for it in this time. `0s`: never.",
+        description="Such a file is removed if no client asked for it in this time. `0s`: never.",
     )
 
     def beside(self, base: Path) -> OnDemandSection:

@@ -127,7 +127,7 @@ class Config(Model):
     def selects_all(self) -> bool:
         """Whether `[select]` names nothing and so means every project.
 
-        With `[on_demand]`, it then means none: the rest comes when somebody asks for it.
+        With `[on_demand]`, it then means none: other files come when a client asks for them.
         """
         return not (self.select.projects or self.select.locks or self.on_demand.projects)
 
@@ -143,7 +143,7 @@ class Config(Model):
 
     @property
     def bucket(self) -> Bucket | None:
-        """The bucket that the mirror is served from; None if that is `directory`."""
+        """The bucket that the mirror is served from; None if it is served from `directory`."""
         return self.s3.bucket(self.mirror.storage)
 
     @property
@@ -188,7 +188,7 @@ class Config(Model):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def digests_of_work(self) -> dict[str, str]:
-        """Return digests of what all workers of a run must agree on, by section.
+        """Return digests of the keys on which all workers of a run must agree, by section.
 
         See `config.agreement`. Workers must also have the same `Selection.digest`.
         """
@@ -310,9 +310,9 @@ def _with_login(values: dict[str, Any], login: dict[str, str]) -> dict[str, Any]
 
 
 def _check_environment() -> None:
-    """Raise `ConfigError` for variables that pydantic-settings ignores.
+    """Raise `ConfigError` for variables that would be ignored.
 
-    These are unknown sections, and keys after a single underscore.
+    These name an unknown section, or have a single underscore before the key.
     """
     for name in os.environ:
         _check_underscores(name)

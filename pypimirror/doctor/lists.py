@@ -1,7 +1,7 @@
 """Checks that upstreams' project lists can be read, and lead to project pages.
 
-It asks only if the selection needs lists. It does not read a long list, which must be that of a
-public index.
+It asks only if the selection needs lists. It does not read a long list: only a public index has
+one.
 """
 
 from __future__ import annotations

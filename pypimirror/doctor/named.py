@@ -1,4 +1,4 @@
-"""Checks of what the selection needs: upstreams with the projects that it names, and uv.
+"""Checks what the selection needs: upstreams that have the named projects, and uv.
 
 A sync reports a project that no upstream has. This check reports it before the sync.
 """
@@ -60,7 +60,7 @@ def check(config: Config) -> Iterator[Finding]:
 
 
 def check_on_demand(config: Config) -> Iterator[Finding]:
-    """Check what clients may ask for, and whether the disk has room for as much as they may."""
+    """Check what clients may ask for, and whether the disk has room for `max_size`."""
     section = config.on_demand
     if not section.projects:
         return
@@ -79,7 +79,7 @@ def check_on_demand(config: Config) -> Iterator[Finding]:
             _ON_DEMAND,
             f"on_demand.max_size is {readable(limit)}, and the disk of {where} has "
             f"{readable(whole)}",
-            "Set it to less, with room for what waits for [delete] grace",
+            "Set it to less, and leave room for files in their grace period ([delete] grace)",
         )
     else:
         number = len(section.projects)

@@ -65,14 +65,14 @@ def _not_started() -> Finding:
 
 
 def _aside(bucket: Bucket | None) -> Bucket | None:
-    """Return a part of the bucket where nobody looks."""
+    """Return a part of the bucket that is not served."""
     if bucket is None:
         return None
     return replace(bucket, prefix=bucket.key(f".pypimirror/doctor-{secrets.token_hex(8)}"))
 
 
 def _empty(storage: Storage) -> None:
-    """Remove what the check has put."""
+    """Remove the objects that the check has put."""
     for top in ("simple", "packages"):
         for key in list(storage.keys(top, lambda _: None)):
             storage.remove(key)

@@ -48,7 +48,7 @@ def _check(part: str, name: str, least: int, most: int, names: list[str]) -> Non
 def longest_gap(text: str) -> float | None:
     """Return the longest time between two runs of an expression that is right, in seconds.
 
-    None if it is not known: of "L" and "#", and of fewer than two runs in five years.
+    None if it is not known: with "L" or "#", or if there are fewer than two runs in five years.
     """
     found = [
         _values(field, least, most, names)
@@ -58,7 +58,7 @@ def longest_gap(text: str) -> float | None:
         return None
     minutes, hours, days, months, weekdays = (each or set() for each in found)
     times = sorted(60 * hour + minute for hour in hours for minute in minutes)
-    # Of a day of the month and a weekday, one is enough.
+    # If an expression has a day of the month and a weekday, one of them is enough.
     either = not any(field[:1] in ("*", "?") for field in (text.split()[2], text.split()[4]))
 
     def fits(day: date) -> bool:
@@ -76,7 +76,7 @@ def longest_gap(text: str) -> float | None:
 
 
 def _values(field: str, least: int, most: int, names: list[str]) -> set[int] | None:
-    """Return the numbers that a field stands for; None if only a calendar tells."""
+    """Return the numbers that a field means; None if only a calendar knows them."""
     values: set[int] = set()
     for part in field.split(","):
         what, _, step = part.partition("/")

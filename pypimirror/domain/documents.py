@@ -141,7 +141,7 @@ class StageBatch(Speed):
 
 
 class RunWorker(TypedDict):
-    """A worker of a run: where it was, how it ended, and what it did."""
+    """A worker of a run: where it ran, how it ended, and what it did."""
 
     name: str
     executor: str
@@ -217,7 +217,7 @@ class Dependencies(TypedDict):
 
 
 class Status(TypedDict):
-    """`status`: the mirror as a whole. `dependencies` is null where none are followed.
+    """`status`: the mirror as a whole. `dependencies` is null if none are followed.
 
     `storage` is the address of the bucket with the served files; null if they are in `directory`.
     """

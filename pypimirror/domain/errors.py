@@ -29,4 +29,4 @@ def refusal(
 
 
 class InstallerError(PypimirrorError):
-    """A file of pip's configuration that cannot be read; pip would not work with it either."""
+    """A file of pip's configuration cannot be read; pip would not work with it either."""

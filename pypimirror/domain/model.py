@@ -1,4 +1,4 @@
-"""The domain: what an upstream says, as types. No I/O, no SQL, no HTTP.
+"""The domain: the data of upstreams, as types. No I/O, no SQL, no HTTP.
 
 Data of an upstream is parsed into these types once, in `pypimirror.upstream`. All other code may
 rely on their invariants:
@@ -44,7 +44,7 @@ ALGORITHMS: dict[str, int] = {
 class Reason(StrEnum):
     """Why a project or a file failed. The list is fixed: other programs read it.
 
-    `pypimirror.status.reasons` says in words what each means and what to do.
+    `pypimirror.status.reasons` has the meaning of each reason and the next step.
     """
 
     # Transport

@@ -102,7 +102,7 @@ class Up(TypedDict):
     directory: str
     prefect: str
     web: NotRequired[str]
-    unfinished: int  #: projects that a sync has left that did not end
+    unfinished: int  #: projects that an unfinished sync has left
 
 
 class Deployed(TypedDict):
@@ -115,7 +115,7 @@ class Deployed(TypedDict):
 
 
 class Missing(TypedDict):
-    """What `check` does not find on the mirror, who needs it, and what would bring it."""
+    """Something that `check` does not find on the mirror, who needs it, and how to get it."""
 
     project: str | None
     requirement: str | None
@@ -128,7 +128,7 @@ class Missing(TypedDict):
 
 
 class CheckedEnvironment(TypedDict):
-    """One thing that was checked in one environment; without one, a lock in all of them."""
+    """A subject that was checked in one environment; without one, a lock in all of them."""
 
     subject: str
     python: str | None
@@ -147,7 +147,7 @@ class Installable(TypedDict):
 
 
 class Relocked(TypedDict):
-    """`relock`: the lock with addresses of this mirror, or what this mirror does not hold."""
+    """`relock`: the lock with addresses of this mirror, or the files that this mirror lacks."""
 
     complete: bool
     text: str | None

@@ -1,4 +1,4 @@
-"""Dates in the heads of answers: by whose clock they are, and when to believe them.
+"""Dates in the heads of answers: which clock made them, and when to believe them.
 
 `pypimirror.system.clock` has the general rule. If an answer asks to wait until a date, the wait is
 counted from the date of that answer, so the two clocks need not agree. No answer causes a wait of

@@ -13,14 +13,14 @@ from pypimirror.domain.model import PypimirrorError, Reason
 from pypimirror.system.disk_errors import IN_THE_WAY, is_of_path
 from pypimirror.system.space import remedy
 
-#: HTTP statuses that another attempt may cure, besides all of 5xx.
+#: HTTP statuses after which another attempt may succeed, besides all of 5xx.
 RETRIED_STATUSES = frozenset({408, 425, 429})
 #: HTTP statuses that ask for fewer requests: the host gets a pause.
 THROTTLING_STATUSES = frozenset({429, 503})
 #: HTTP statuses by which a policy keeps back a single file of a readable page: forbidden, or
 #: unavailable for legal reasons.
 DENYING_STATUSES = frozenset({403, 451})
-#: HTTP statuses that say that the thing is not there.
+#: HTTP statuses of something that does not exist.
 MISSING_STATUSES = frozenset({404, 410})
 
 

@@ -49,7 +49,7 @@ class Question(NamedTuple):
 
 
 class _Early(threading.Thread):
-    """A question that is asked while its asker does other things."""
+    """A question that a thread asks while the program does other things."""
 
     def __init__(self, question: Question, otherwise: Callable[[], None]) -> None:
         super().__init__(daemon=True)

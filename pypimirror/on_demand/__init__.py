@@ -1,1 +1,1 @@
-"""The fetcher: a child of the web server that fetches what clients ask for, and keeps it."""
+"""The fetcher: a child of the web server that fetches and keeps files that clients ask for."""

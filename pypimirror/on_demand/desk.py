@@ -1,6 +1,6 @@
 """The desk: answers the questions of the web server, each in a thread of its own.
 
-A question for something that another question has asked for already waits for the same answer.
+Two questions for the same file or page share one answer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pypimirror.system.disk_errors import StorageError
 
 log = logging.getLogger(__name__)
 
-#: Most pages, and most files, that are asked for at the same time. More wait for their turn.
+#: Most pages, and most files, that are fetched at the same time. More questions wait.
 PAGES_AT_ONCE, FILES_AT_ONCE = 32, 64
 
 Question = Page | Index | File

@@ -1,8 +1,8 @@
 """The fetcher: `python -P -m pypimirror.on_demand.fetcher`; `messages` says who starts it, and how.
 
 The main thread reads the questions. Each is answered in a thread of its own (`desk`), and one
-thread places what was fetched (`keeper`). When its input ends, the server is gone, and the fetcher
-ends at once: that is as safe as a kill, because nothing depends on its store.
+thread places fetched files (`keeper`). When its input ends, the server has ended, and the fetcher
+ends at once. That is as safe as a kill, because nothing depends on its store.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Link:
             os._exit(0)
 
     def questions(self) -> Callable[[], messages.FromServer | None]:
-        """Return a function that waits for the next message; None: there will be none."""
+        """Return a function that waits for the next message; it returns None if none will come."""
 
         def following() -> messages.FromServer | None:
             line = self._lines.readline()
@@ -74,7 +74,7 @@ class Link:
 
 
 def main() -> NoReturn:
-    """Answer questions until there is no server any more."""
+    """Answer questions until the server has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser()
@@ -131,7 +131,7 @@ def _note_use(pairs: list[asked.Pair], at: float, connection: Connection) -> Non
 
 
 def _keep(keeper: Keeper, ending: threading.Event) -> None:
-    """Place files, until `ending`. Without the keeper, this process is of no use."""
+    """Place files until `ending`. If this fails, the process ends, because it would be useless."""
     try:
         keeper.work()
     except BaseException:

@@ -1,4 +1,4 @@
-"""The desk's files: fetch a file that somebody asked for, and hand it out once it is verified.
+"""The desk's files: fetch a file that a client asked for, and serve it once it is verified.
 
 Only a strong digest proves a file here. A file without one is fetched by the keeper, whose stages
 prove it by other means. Every answer has the id 0; the desk sets that of the question.
@@ -42,9 +42,9 @@ from pypimirror.system import clock, regular
 from pypimirror.verify import proof
 from pypimirror.verify.digests import hash_file
 
-#: Seconds between two questions whether another fetcher is done: first and longest pause.
+#: Seconds between two checks whether another fetcher is done: first and longest pause.
 _FIRST_PAUSE, _PAUSE = 0.05, 1.0
-#: Such questions before this fetcher tries to claim the file: the other one may be dead.
+#: Number of checks before this fetcher tries to claim the file: the other one may be dead.
 _LOOKS = 10
 
 #: Bytes of the largest core metadata.
@@ -65,8 +65,8 @@ class Files:
     """The files that may be asked for. Safe to use from several threads.
 
     The selection of `run` is the policy. `worker` has the id of this fetcher in the catalog. `keep`
-    passes a file to the keeper; `placed` does so, too, and waits for its place: it returns the
-    problem if there is one.
+    passes a file to the keeper. `placed` does the same, waits until the file is placed, and returns
+    the problem if there is one.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Files:
         self.received = 0  #: bytes from upstreams
 
     def file(self, project: str, filename: str, tell: Tell) -> Final:
-        """Return the answer to a question for a file. `tell` gets what is known before."""
+        """Return the answer to a question for a file. `tell` gets messages about its progress."""
         if filename.endswith(METADATA_SUFFIX):
             return self._metadata.do(
                 (project, filename), lambda: self._core_metadata(project, filename)
@@ -108,7 +108,7 @@ class Files:
         return self._fetch(found, tell)
 
     def take_leftovers(self) -> None:
-        """Pass to the keeper what an earlier fetcher had fetched. Nothing is known about it."""
+        """Pass files that an earlier fetcher left to the keeper. They count as unproven."""
         for pair in self._store.leftovers():
             if self._grouped.do(partial(self._take_over, pair)):
                 self._keep(Fetched(*pair, path=str(self._store.leftover.joinpath(*pair))))

@@ -18,7 +18,7 @@ _Change = Callable[[Connection], Any]
 
 
 class Grouped:
-    """A thread that does the changes that came while it did the ones before."""
+    """A thread that does, in one transaction, all changes that came during the last transaction."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog

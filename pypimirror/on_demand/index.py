@@ -1,4 +1,4 @@
-"""The list of all projects that may be asked for: the upstreams' lists, merged.
+"""The list of all projects that clients may ask for, merged from the upstreams' lists.
 
 `python -P -m pypimirror.on_demand.index` reads lists that were fetched and writes the index. It is
 a process of its own, because a list of a million projects takes hundreds of megabytes, and the
@@ -35,7 +35,7 @@ ALL = "*"
 
 @dataclass(frozen=True)
 class _Order:
-    """What the child does."""
+    """The order to the child process."""
 
     config: Config
     lists: tuple[tuple[str, str, str], ...]  #: path, content type and address of each list

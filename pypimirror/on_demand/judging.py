@@ -1,8 +1,8 @@
 """Which files of a page may be fetched, and the page that lists them.
 
 The decisions are those of a sync: the policy is a selection, claims of all sources are pooled, and
-a file name whose digest has changed is refused (promise 9). A page lists what may be fetched, with
-the claims about it, and what is held, with the digests that were proven.
+a file name whose digest has changed is refused (promise 9). A page lists files that may be fetched,
+with the claims about them, and held files, with their proven digests.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _RENDER = {"html": rendering.page_html, "json": rendering.page_json}
 
 
 class Known(NamedTuple):
-    """What the catalog knows of a project."""
+    """The facts in the catalog about a project."""
 
     row: ProjectRecord  #: with the id 0 if the catalog does not have it
     files: dict[str, FileRecord]  #: all, by name
@@ -46,7 +46,7 @@ class Known(NamedTuple):
 
 
 def known(run: Run, project: str) -> Known:
-    """Return what the catalog knows of a project."""
+    """Return the facts in the catalog about a project."""
     with run.catalog.read() as connection:
         for row in projects.by_name(connection, [project]):
             found = {each.filename: each for each in files.of_projects(connection, [row.id])}

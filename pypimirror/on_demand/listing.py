@@ -1,4 +1,4 @@
-"""A listing: what an upstream's page of a project said, and what was decided about its files."""
+"""A listing: the contents of an upstream's page of a project, and the decisions on its files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Offer(NamedTuple):
 
 
 class Listing(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an upstream's page of a project said, when it was read last."""
+    """The contents of an upstream's page of a project when it was read last, and the decisions."""
 
     upstream: str  #: the name of the project's owner
     place: str  #: the alternate that sent the page; "": the upstream itself

@@ -20,7 +20,7 @@ MODULE = "pypimirror.on_demand.fetcher"
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What all messages have in common."""
+    """The base of all messages."""
 
 
 # From the server
@@ -63,7 +63,7 @@ class Ready(Message, frozen=True, tag="ready"):
 
 
 class Here(Message, frozen=True, tag="here"):
-    """What was asked for is here, and verified."""
+    """The requested page or file is here, and verified."""
 
     id: int
     path: str = (
@@ -71,11 +71,11 @@ class Here(Message, frozen=True, tag="here"):
     )
     seconds: float = 0.0  #: how long a page is believed
     warning: str = ""  #: why a page may be old: what the upstream was asked, and how it failed
-    held_only: bool = False  #: serve the page of the mirror's tree, which lists what is held
+    held_only: bool = False  #: serve the page of the mirror's tree, which lists held files
 
 
 class Coming(Message, frozen=True, tag="coming"):
-    """A file is being fetched: so many bytes of it are at the path."""
+    """A file is being fetched: `received` bytes of it are at the path."""
 
     id: int
     path: str  #: absolute
@@ -85,7 +85,7 @@ class Coming(Message, frozen=True, tag="coming"):
 
 
 class Refused(Message, frozen=True, tag="refused"):
-    """The configuration leaves this out."""
+    """The configuration does not allow this page or file."""
 
     id: int
     reason: str

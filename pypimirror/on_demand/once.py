@@ -1,4 +1,4 @@
-"""Do a thing once for all threads that want its result at the same time."""
+"""Do a call once for all threads that want its result at the same time."""
 
 from __future__ import annotations
 

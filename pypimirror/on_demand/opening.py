@@ -1,7 +1,7 @@
-"""Open what a fetcher works with: catalog, storage, store, pools; and be one of the workers.
+"""Open everything that a fetcher needs: catalog, storage, store, pools; and become a worker.
 
-It holds neither lock nor lease. Only for a mirror that is new, or of an older version, it takes
-both for a moment, as a sync does.
+A fetcher holds neither lock nor lease. Only if the mirror is new, or of an older version, it takes
+both for a moment, like a sync.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pypimirror.storage.opening import opener
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import clock
 
-#: Attempts at a page or a file: somebody waits. A sync has the time for more.
+#: Attempts at a page or a file. A client waits, so there are fewer than in a sync.
 TRIES = 3
 
 #: Seconds between two looks whether another process has made the mirror.
@@ -44,7 +44,7 @@ _PAUSE = 0.2
 
 @dataclass(frozen=True)
 class Opened:
-    """What a fetcher works with."""
+    """The objects that a fetcher works with."""
 
     run: Run  #: of the desk: its selection is the policy
     keeping: Run  #: of the keeper: its selection is that of a sync
@@ -106,12 +106,12 @@ def opened(config: Config) -> Iterator[Opened]:
 
 
 def lose_dead(connection: Connection) -> None:
-    """Note which fetchers have died, so that others may fetch what they were fetching."""
+    """Note which fetchers have died, so that others may fetch their files."""
     requests.lose(connection, list(requests.alive(connection)), holder.this_machine())
 
 
 def _make_mirror(config: Config) -> None:
-    """Make or upgrade the mirror, unless that was done."""
+    """Make or upgrade the mirror, if it is new or of an older version."""
     while not _is_made(config):
         try:
             with lifecycle.open_mirror(config):

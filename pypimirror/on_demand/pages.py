@@ -1,4 +1,4 @@
-"""The desk's pages: whether a page is fresh, and the question to the upstream if it is not.
+"""The desk's pages: decide whether a page is fresh, and ask the upstream if it is not.
 
 Every answer has the id 0; the desk sets that of the question.
 """
@@ -29,7 +29,7 @@ from pypimirror.system import clock
 #: Seconds for which absence is believed, and most absent projects that are remembered.
 ABSENCE, MOST_ABSENT = 300.0, 20_000
 
-#: Seconds for which an old page is believed while the upstream is away.
+#: Seconds for which an old page is believed while the upstream does not answer.
 WHILE_AWAY = 10.0
 
 
@@ -153,7 +153,7 @@ class Pages:
             self._read_at[name] = time.monotonic()
 
     def _read(self, run: Run, about: Known, answer: Answer, last: Listing | None) -> Here:
-        """Keep a page that was read, or found unchanged."""
+        """Store a page that was read, or found unchanged."""
         if answer.result.not_modified:
             assert last is not None  # else the question had no validators
             is_same = last.selection == run.selection.digest and not last.is_over(run.now)

@@ -1,10 +1,10 @@
 """The store: the private directory of one fetcher.
 
     simple/<project>/              pages that list everything that may be fetched
-    listings/<project>.json        what the upstream's page said
+    listings/<project>.json        contents of the upstream's page
     packages/<project>/<filename>  verified bytes that the mirror does not hold yet, and `.metadata`
     parts/                         transfers under way
-    leftover/                      what an earlier fetcher had fetched and not placed
+    leftover/                      files that an earlier fetcher fetched and did not place
     metadata/<project>/            core metadata that an earlier fetcher had fetched alone
 
 It has the layout of a mirror root, so the web server serves it with the same code. Any of it may be
@@ -71,7 +71,7 @@ class Store:
         os.close(self._lock)
 
     def _leave(self) -> None:
-        """Put aside what an earlier fetcher had fetched. Nobody serves it: it is verified again."""
+        """Put aside files that an earlier fetcher left. They are not served, but verified again."""
         with contextlib.suppress(FileNotFoundError):
             for path in list(self._packages.glob("*/*")):
                 is_metadata = path.name.endswith(METADATA_SUFFIX)
@@ -151,7 +151,7 @@ class Store:
         return self.parts / f"{number}.part"
 
     def drop_part(self, number: int) -> None:
-        """Remove what a transfer has left."""
+        """Remove the rest of a transfer."""
         part = self.part(number)
         for path in (part, f"{part}.json", f"{part}{METADATA_SUFFIX}"):
             Path(path).unlink(missing_ok=True)
@@ -176,7 +176,7 @@ class Store:
             yield path.parent.name, path.name
 
     def left_metadata(self, project: str, filename: str) -> Path:
-        """Return where core metadata is that an earlier fetcher has left, if there is any."""
+        """Return the path of core metadata that an earlier fetcher left, if there is any."""
         return self._metadata / project / filename
 
     def size(self) -> int:

@@ -52,7 +52,7 @@ def open_problems(run: Run, connection: Connection) -> dict[Stage, list[Problem]
     """Return what is still open as problems, by the stage that would find them.
 
     Only a sync skips waiting files. A run that is limited to some projects makes no file wait. A
-    short run for requests looks at none of this.
+    short run for requests checks none of this.
     """
     if run.command == "evict":
         return {}

@@ -1,8 +1,8 @@
 """Keep a run and the requests of clients apart (`catalog.queries.work.requests` has the rules).
 
 A run is alone with the mirror, except while its workers go through batches: then request workers
-may claim other projects. A verification pauses for them now and then. Clients notice nothing of the
-rest, because they are served what was fetched before it has a place in the mirror.
+may claim other projects. A verification pauses for them now and then. Clients do not notice a
+closed gate, because the fetcher serves fetched files before they are placed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pypimirror.catalog.queries.work import requests
 from pypimirror.pipeline.run import Run
 from pypimirror.system.workers import Cancelled
 
-#: Seconds between two looks whether requests are still at work: first and longest.
+#: Seconds between two checks whether requests are still at work: first and longest.
 _FIRST, _LONGEST = 0.02, 0.5
 
 #: Seconds between two pauses for requests, and the longest pause in which none claims anything.
@@ -30,7 +30,9 @@ EVERY, LONG_ENOUGH = 3.0, 1.5
 
 
 def wait(catalog: Catalog, cancelled: threading.Event | None = None) -> None:
-    """Wait until no request worker has a claim. Nobody makes new ones now. Raises `Cancelled`."""
+    """Wait until no request worker has a claim. The gate is closed, so nobody makes new claims.
+    Raises `Cancelled`.
+    """
     pause, here = _FIRST, holder.this_machine()
     ended = cancelled or threading.Event()
     while True:
@@ -50,9 +52,9 @@ def is_needed(run: Run) -> bool:
 
 @contextmanager
 def open_to_requests(run: Run) -> Iterator[None]:
-    """Let request workers claim projects meanwhile. Afterwards the run is alone again.
+    """Let request workers claim projects in this context. Afterwards the run is alone again.
 
-    After an error, the gate stays open: the run ends, and then nobody is alone.
+    After an error, the gate stays open, because the run ends.
     """
     if not is_needed(run):
         yield
@@ -67,7 +69,7 @@ def open_to_requests(run: Run) -> Iterator[None]:
 
 
 class Pauses:
-    """Pauses of long work on the mirror as a whole, in which requests that wait do theirs.
+    """Pauses in long work on the whole mirror, in which waiting requests place their files.
 
     The work calls it often, at points where nothing is half done. One thread uses it.
     """
@@ -77,7 +79,7 @@ class Pauses:
         self._next = time.monotonic() + EVERY if is_needed(run) else math.inf
 
     def __call__(self) -> None:
-        """Pause if a request waits, until those that wait are done. Raises `Cancelled`."""
+        """If requests wait, pause until they are done. Raises `Cancelled`."""
         if time.monotonic() < self._next:
             return
         run = self._run

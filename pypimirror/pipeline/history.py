@@ -26,7 +26,7 @@ _CHUNK = 10_000
 
 @contextmanager
 def stage(run: Run, stage: Stage, batch: int, *, whole: bool = False) -> Iterator[Tally]:
-    """Record a stage of a batch: what is counted in it, and how it ended.
+    """Record a stage of a batch: its counts, and how it ended.
 
     A stage has failed also if it could do nothing, without an error; the yielded tally says so.
     `whole` means that the stage works on the mirror as a whole.

@@ -162,7 +162,7 @@ def sync(
     every error.
     """
     selection = Selection(config)
-    # What others need may be named as well, and only the catalog knows it.
+    # A needed project may be named as well, and only the catalog knows these.
     if not selection.follows:
         check_names(selection, names)
     config = at_its_root(config)

@@ -1,9 +1,9 @@
 """Who may work on a mirror: the process that holds the lease, on the catalog's own mirror root.
 
 A catalog describes one mirror root. With another one, pages would link to missing files. So catalog
-and mirror root carry the same identity. A catalog inside a mirror root needs none. What the mirror
-root knows of itself is in its notes (`Storage.note`): on every storage, so that a catalog and a
-bucket are held together from any machine.
+and mirror root carry the same identity. A catalog inside a mirror root needs none. The mirror root
+stores its identity as a note (`Storage.note`). Every storage has notes, so any machine can check
+that a catalog and a bucket belong together.
 
 The same identity does not mean that both are from the same run: one of them may have been restored,
 or another catalog may have worked on the directory. So both also carry a generation
@@ -64,7 +64,7 @@ def hold(
         if not _is_inside(catalog, storage, workspace):
             _check(connection, storage, catalog.shown, claim=claim)
         is_alone = not requests.at_work(connection)
-        if claim and is_alone:  # else the directories are just changing
+        if claim and is_alone:  # else somebody is changing the directories now
             fresh = _begin(connection, storage, catalog.shown)
 
     with lease.hold(catalog, check) as held:
@@ -108,8 +108,8 @@ def check_is_of_run(connection: Connection, storage: Storage, shown: str) -> Non
 def agreed(connection: Connection, storage: Storage, worker_id: int) -> str:
     """Return the generation of the mirror root if the catalog is from the same run, else "".
 
-    For a request worker, before it changes anything without a run. If the directories differ from
-    what was noted, the reason may be another such worker that has agreed and is still at work.
+    A request worker calls this before it changes anything without a run. If the directories differ
+    from the noted stamps, another request worker that has agreed may be changing them now.
     """
     requests.take_turns(connection)
     found, _ = _generation(storage)
@@ -231,8 +231,10 @@ def _identify(storage: Storage, identity: str) -> None:
 
 
 def _generation(storage: Storage) -> tuple[str, str]:
-    """Return the generation and the catalog in the mirror root. A note that cannot be read has
-    none, which makes a doubt; if the storage cannot be read, nothing is known, and the run ends.
+    """Return the generation and the catalog that the mirror root notes.
+
+    If only the note cannot be read, they are empty, which leads to a doubt. If the storage cannot
+    be read at all, its error ends the run.
     """
     try:
         return generation.read(storage.note(generation.NOTE))

@@ -119,7 +119,7 @@ def resolve(
 
 
 def _problem(error: ResolveError, gate: Gate) -> Problem:
-    """Return the failure of a resolution, with what uv does not say: why its gate was closed."""
+    """Return the failure of a resolution. It also says which hosts uv was not allowed to ask."""
     parts = [str(error), *(gate.refused or gate.failed)[:_MOST_TOLD]]
     parts.append("Nothing has changed here: the last resolution stays")
     is_away = isinstance(error, NoAnswerError) and not gate.refused

@@ -84,9 +84,9 @@ def sync(run: Run, call: Call = perform, executor: Executor = inline) -> None:
 
 
 def discover_all(run: Run, call: Call = perform, executor: Executor = inline) -> Run:
-    """Read all pages that have to be read, of what is needed as well; fetch nothing.
+    """Read all pages that must be read, also those of needed projects; fetch no file.
 
-    Return the run that knows what is needed.
+    Return a run that knows the needed projects.
     """
     stages = (Stage.DISCOVER,)
     with executor(call) as work_off:
@@ -113,7 +113,7 @@ def _take_through(run: Run, call: Call, stages: Sequence[Stage], executor: Execu
         if left:
             with gate.open_to_requests(run):
                 number = work_off(run, stages, 1, small_ends)
-            # What requests had meanwhile may not be done.
+            # Projects that requests had claimed meanwhile may still have work.
             if run.config.on_demand.projects and number_free(run.catalog, 1, run.names):
                 number = work_off(run, stages, number + 1, small_ends)
         run.ledger.idle = not number
@@ -131,10 +131,10 @@ def _number_left(run: Run) -> int:
 def _follow(
     run: Run, call: Call, stages: Sequence[Stage], number: int, work_off: WorkOff
 ) -> tuple[Run, int]:
-    """Mirror what all of this needs. Return the run that knows it, and the last batch's number.
+    """Mirror the needed projects. Return a run that knows them, and the last batch's number.
 
     The closure has read the pages of the projects that it marks. Workers may claim these projects
-    though they had them before.
+    again though they had them before.
     """
     stages = [stage for stage in stages if stage is not Stage.DISCOVER]
     while needs.is_due(run):

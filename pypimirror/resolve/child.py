@@ -42,7 +42,7 @@ class ResolveError(PypimirrorError):
 class NoAnswerError(ResolveError):
     """The resolver ran, and gave neither a solution nor a reason why there is none.
 
-    Mostly it cannot reach an index.
+    The usual cause is an index that it cannot reach.
     """
 
 

@@ -4,8 +4,8 @@ A resolver asks each host that a page names. So it gets this proxy, which lets t
 hosts that the configuration allows (`pypimirror.resolve.ways`), and answers everything else with
 403 and the reason. `Gate.refused` has these reasons, because resolvers hide them.
 
-It answers `CONNECT host:port` and plain requests with a whole address, to callers that know its
-password. Other users of this machine do not know it.
+It answers `CONNECT host:port` and plain requests with a whole address, if the caller knows its
+password. Other users of this machine do not know the password.
 
 Limits: `MOST` connections, `MAX_HEAD` bytes for the head of a request or an answer, one time-out
 for a head, and the same between any two bytes. A connection is used for one request.

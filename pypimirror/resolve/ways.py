@@ -62,7 +62,7 @@ class Ways:
             raise error.of(remote) from None
 
     def _allowed(self, origin: Origin) -> tuple[HostPolicy, Remote, bool]:
-        """Return who allows an origin, and whether at public addresses only."""
+        """Return the upstream that allows an origin, and whether only at public addresses."""
         refused: HostError | None = None
         for policy, remote in sorted(self._known, key=lambda each: not each[0].names(origin)):
             try:

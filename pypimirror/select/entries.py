@@ -51,7 +51,7 @@ class Entry(Struct, frozen=True, dict=True):
     files: tuple[LockedFile, ...] = ()  #: of one release, by name; empty: any file
     is_locked: bool = False  #: whether it is a release of a lock
     is_asked: bool = False  #: whether it has files that clients have asked for
-    extras: tuple[str, ...] = ()  #: that are asked for, for those who follow requirements
+    extras: tuple[str, ...] = ()  #: requested extras, for code that follows requirements
     takes_back: bool = False  #: whether it undoes the effect of earlier entries on its projects
 
     def names(self, project: ProjectName) -> bool:
@@ -189,7 +189,7 @@ def _entry(text: str, source: str) -> Entry:
 
 
 def needed(project: ProjectName, versions: str) -> Entry:
-    """Return the entry for versions, "" for all, of a project that what is selected needs."""
+    """Return the entry for a project that selected releases need; versions "" means all."""
     allowed = bounded.specifiers(versions) if versions else None
     return Entry(f"{project}{versions}", "select.dependencies", name=project, versions=allowed)
 

@@ -29,7 +29,7 @@ class Facts:
     def __init__(self, project: str, file: File, metadata: Metadata | None = None) -> None:
         self.project = project
         self.file = file
-        self.metadata = metadata  #: of its release, as far as it was read
+        self.metadata = metadata  #: core metadata of its release, as far as it was read
 
     @cached_property
     def version(self) -> Version | None:

@@ -99,14 +99,14 @@ def _meeting(facts: dict[str, str]) -> Callable[[Marker], bool]:
 
 
 def _versions(release: LockedRelease) -> SpecifierSet | None:
-    """Return what matches the version of a release; None if it has none. Raises `EntryError`."""
+    """Return the specifier for a release's version; None if it has none. Raises `EntryError`."""
     if release.version is None:
         return None
     version = bounded.version(release.version)
     if version is not None:
         return bounded.specifiers(f"=={version}")
     if any(file.filename is not None for file in release.files):
-        return None  # its files are named, whatever tools called the version then
+        return None  # its files are named, so the spelling of the version does not matter
     shown = printable(release.version, 60)
     raise EntryError(
         f"{release.source}: {shown!r} is no version of today's form, so no file can be told by it; "

@@ -1,4 +1,4 @@
-"""What the configuration names: the entries of all keys that take entries, and of locks."""
+"""Reads the entries of all keys that take entries, and of locks."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Answers with a file of a tree: a project's page, the root index, a package; and short texts.
 
 The tree decides which file may be opened, and its ETag; `negotiation` decides which form of a page
-is sent; werkzeug handles conditions and ranges. Which address has which answer is not here: see
-`app`.
+is sent; werkzeug handles conditions and ranges. `app` decides which address has which answer.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def page(tree: Tree, request: Request, project: str | None) -> Response | None:
     if content_type is None:
         return _not_acceptable(present)
     file = tree.open(*where, PAGE_FILES[content_type])
-    if file is None:  # withdrawn in this moment, or a symbolic link that leads out of the tree
+    if file is None:  # just withdrawn, or a symbolic link that leads out of the tree
         return None
     headers = page_headers(file, page_form(content_type)) | {"Vary": "Accept"}
     return send(request, file, headers)
@@ -161,7 +160,7 @@ def _not_acceptable(present: frozenset[str]) -> Response:
 
 
 def _elsewhere(address: str) -> Response:
-    """Send the client to another address of a file, which is good for a short time only."""
+    """Send the client to another address of a file, which is valid only for a short time."""
     response = text(302, "The file is at another address, for a short time.")
     response.headers["Location"] = address
     response.headers["Cache-Control"] = "private, max-age=60"

@@ -2,8 +2,8 @@
 
 The app needs only the tree (`tree`): a directory (`files`) or a bucket (`bucket`). So it can run
 on another machine than the sync, or at the same time: each answer comes from one open file
-(`answers`). A bucket that does not answer is 503 and never 404: an installer would go on without
-the project.
+(`answers`). If a bucket does not answer, the status is 503 and never 404, because after 404 an
+installer would continue without the project.
 
 Routes: `/`, `/simple/`, `/simple/<project>/`, `/packages/...`; `/pypi/<project>/json` if the mirror
 has it; `/metrics` if the server was told to; those of `pages` if it has them. Redirects are
@@ -43,8 +43,8 @@ def create_app(
 ) -> WSGIApplication:
     """A WSGI app that serves a mirror root, which need not exist yet.
 
-    With `metrics`, also `/metrics`; with `pages`, also pages for people; with `demand`, also what
-    is not held.
+    With `metrics`, it also serves `/metrics`; with `pages`, pages for people; with `demand`, files
+    that the mirror does not hold.
     """
     return _App(Directory(tree) if isinstance(tree, Path) else tree, metrics, pages, demand)
 

@@ -3,10 +3,10 @@
 Pages are kept in memory for a few seconds, so that the many requests of one installation ask the
 bucket once. After that time, the bucket is asked whether the page is still the same. Files are
 streamed: the next piece is read when the client has taken the last one. If the connection to the
-bucket breaks in the middle, the rest is asked for anew, of the same version.
+bucket breaks in the middle, the server asks for the rest of the same version.
 
-An object that is denied is not "absent": without the permission to list, a bucket denies what it
-does not have. So the server answers 503 and says in its log which permission is missing.
+A denied object does not count as absent: without the permission to list, a bucket denies objects
+that do not exist. So the server answers 503 and says in its log which permission is missing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FRESH = 3.0
 #: Most bytes of pages in memory, and most answers that are remembered.
 _MOST = 256 << 20
 _ANSWERS = 20_000
-#: How often the rest of a file is asked for after its connection broke.
+#: How many times to ask for the rest of a file after its connection broke.
 _TRIES = 3
 #: Idle connections to the bucket that are kept.
 _CONNECTIONS = 512
@@ -49,7 +49,7 @@ _PATIENCE = Patience(tries=3, first=0.2, longest=2, timeout=20)
 
 @dataclass(frozen=True)
 class _Object:
-    """What the bucket said of an object; its bytes, if it is a page."""
+    """The bucket's answer about an object; its bytes, if it is a page."""
 
     size: int
     etag: str
@@ -163,7 +163,7 @@ class _Stream(io.RawIOBase):
             self._body = None
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         self._drop()
         super().close()
 
@@ -197,13 +197,13 @@ class BucketTree:
         return frozenset(name for name, key in keys.items() if key and self._ask(key) is not None)
 
     def forget(self, top: str, *parts: str) -> None:
-        """Believe no longer that an object is absent."""
+        """Forget that an object is absent."""
         answer = self._answers.get(_key(top, parts))
         if answer is not None and answer.found is None:
             answer.at = -FRESH
 
     def address(self, top: str, *parts: str) -> str | None:
-        """Return a signed address of a file, if clients are to be sent there."""
+        """Return a signed address of a file, if clients are redirected."""
         key = _key(top, parts)
         if self._signed_for is None or not key:
             return None
@@ -227,7 +227,7 @@ class BucketTree:
         return told["Body"]
 
     def _ask(self, key: str) -> _Object | None:
-        """Return what is at a key, with its bytes if it is a page; None if nothing is."""
+        """Return the object at a key, with its bytes if it is a page; None if there is none."""
         answer = self._answers.setdefault(key, _Answer())
         with answer.asking:  # the others wait for this answer
             if time.monotonic() - answer.at >= FRESH:
@@ -235,7 +235,7 @@ class BucketTree:
                 try:
                     found = self._head(key) if is_file else self._page(key, answer)
                 except AwayError:
-                    if answer.found is None:  # else each name that clients make up would stay
+                    if answer.found is None:  # else each invented name would stay in memory
                         self._answers.pop(key, None)
                     raise
                 self._keep(key, answer, found)
@@ -263,7 +263,7 @@ class BucketTree:
             return None
 
     def _absent(self, place: dict[str, str]) -> None:
-        """Return that there is no such object; raise the error if that is not certain.
+        """Return None: there is no such object. Raise the error if that is not certain.
 
         The answer to a HEAD has no body, so a missing bucket looks like a missing object.
         """
@@ -275,7 +275,7 @@ class BucketTree:
                 raise
 
     def _page(self, key: str, answer: _Answer) -> _Object | None:
-        """Return a page. If it is still the one in memory, its bytes are not sent again."""
+        """Return a page. If the page in memory is still current, its bytes are not sent again."""
         before = answer.found
         condition = {"IfNoneMatch": before.etag} if before is not None else {}
         with self._asking(key) as place:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pypimirror.config.settings import Config, available_cores
 
-#: Processes that serve at most unless the configuration asks for more; each takes some 40 MB.
+#: Most processes, unless the configuration asks for more; each takes some 40 MB.
 ENOUGH = 4
 
 
@@ -42,7 +42,9 @@ def server_command(
 
 
 def _processes(config: Config) -> int:
-    """Return how many processes serve. For a bucket it is one, because others would pass all on."""
+    """Return how many processes serve. A bucket gets one, because others could only pass requests
+    on.
+    """
     if config.bucket is not None:
         return 1
     return config.serve.processes or min(available_cores(), ENOUGH)

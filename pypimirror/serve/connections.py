@@ -8,8 +8,9 @@ Idle clients never keep out a new one. When all places are taken, the server clo
 
 1. the connection that has waited longest for the head of a request, idle ones included;
 2. if none has waited for long, the one whose answer has made no progress for longest;
-3. if all of them made progress just now, the one of either kind that was idle longest. That is
-   never the new one.
+3. if all of them made progress just now, the connection of either kind that was idle longest.
+
+It never closes the new connection.
 
 Addresses of clients do not count: behind a proxy, all clients have the same one.
 """
@@ -28,8 +29,8 @@ from pypimirror.system.machine import allow_descriptors
 #: Most connections, if the hard limit allows as many. An idle one takes some 20 KiB.
 MOST = 8192
 
-#: Descriptors for everything else: the listener, the loop, the log, a process that is asked for
-#: metrics, and `LATE`.
+#: Descriptors for everything else: the listener, the loop, the log, the process that makes metrics,
+#: and `LATE`.
 RESERVE = 96
 
 #: Connections that are being closed and still hold a descriptor.

@@ -75,7 +75,7 @@ class OpenedFile:
         return time.time_ns() > second_is_over + 50_000_000  # clock ticks are up to 10 ms late
 
     def until(self, end: int) -> None:
-        """Do nothing: what is not read costs nothing."""
+        """Do nothing: unread bytes cost nothing."""
 
     def state_etag(self) -> str:
         """An ETag from time, size and inode, for files that do not change."""
@@ -88,7 +88,7 @@ class OpenedFile:
         if (etag := _remembered.get(key)) is None:
             etag = hashlib.file_digest(self.handle, "sha256").hexdigest()
             self.handle.seek(0)
-            # A file that has changed in this moment could change again with the same time stamp.
+            # A file that has just changed could change again with the same time stamp.
             if self.size >= _LARGE and time.time_ns() - state.st_ctime_ns > _SETTLED:
                 if len(_remembered) >= _REMEMBERED_MOST:
                     _remembered.clear()

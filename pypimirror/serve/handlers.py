@@ -55,7 +55,7 @@ class Server(WSGIServer):
         return accepted
 
     def take(self, connection: socket.socket, unread: bytes) -> None:
-        """Go on with a connection of another process, of which `unread` was read."""
+        """Continue a connection of another process, which has read the bytes `unread`."""
         self.connections.waits(connection)
         assert self.pool is not None
         self.pool.spawn(self._continue, connection, unread)
@@ -76,7 +76,7 @@ class Server(WSGIServer):
 
 
 class _Continued(RawIOBase):
-    """Bytes that were read of a stream, and the rest of it."""
+    """Bytes that were read from a stream, and the rest of the stream."""
 
     def __init__(self, unread: bytes, stream: BufferedReader) -> None:
         self._unread, self._stream = unread, stream
@@ -125,7 +125,7 @@ class Handler(WSGIHandler):
         return self.go_the_long_way()
 
     def _is_ordinary(self, error: BaseException) -> bool:
-        """Whether an error only means that the client has gone, or stands still."""
+        """Whether an error only means that the client has left, or accepts nothing."""
         return (
             isinstance(error, OSError)
             and error.args[:1] != ()

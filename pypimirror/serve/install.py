@@ -1,4 +1,4 @@
-"""How to install from a mirror, for people: commands that work when they are pasted."""
+"""Commands for people to install from a mirror. They work when they are pasted."""
 
 from __future__ import annotations
 

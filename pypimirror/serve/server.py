@@ -2,11 +2,11 @@
 
 For a mirror on object storage it gets `--bucket CONFIG` instead.
 
-It runs `pypimirror.serve.app` on gevent, in a process of its own, and starts more that give direct
-answers (`processes`), if it is told to. When it is ready, it prints one
-line on stdout, `Serving <directory> at http://HOST:PORT/`, or with `--json` a JSON document that
-says the same; then it explains on stderr how to install. On SIGTERM or SIGINT it accepts no more
-connections, gives running answers `DRAIN` seconds to finish, and ends with 0. It ends with 2 for
+It runs `pypimirror.serve.app` on gevent, in a process of its own. With `--processes`, it starts
+more processes that give direct answers (`processes`). When it is ready, it prints one line on
+stdout, `Serving <directory> at http://HOST:PORT/`, or with `--json` a JSON document that says the
+same; then it explains on stderr how to install. On SIGTERM or SIGINT it accepts no more
+connections, gives running answers `DRAIN` seconds to finish, and ends with 0. It ends with 2 after
 wrong use, and with 3 if it cannot listen.
 """
 
@@ -161,7 +161,7 @@ def _direct(tree: Tree, demand: Demand | None, counts: Counts) -> Direct | None:
 
 
 def _tree(directory: Path | None, bucket: Path | None, *, may_be_new: bool) -> Tree:
-    """Return what is served. Raises `PypimirrorError`."""
+    """Return the tree to serve. Raises `PypimirrorError`."""
     if bucket is not None:
         from pypimirror.serve import bucket as buckets  # its libraries are slow to load
 
@@ -192,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
         "--pages", type=Path, metavar="CONFIG", help="answer pages, for this configuration"
     )
     parser.add_argument(
-        "--on-demand", type=Path, metavar="CONFIG", help="fetch what is asked for, by this file"
+        "--on-demand", type=Path, metavar="CONFIG", help="fetch files that clients ask for"
     )
     parser.add_argument(
         "--processes", type=_processes, default=1, help="processes that answer (%(default)s)"

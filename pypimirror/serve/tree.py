@@ -1,4 +1,4 @@
-"""What the web server serves: a tree of files, in a directory or elsewhere. No I/O."""
+"""The interface to the tree of files that the web server serves, on disk or elsewhere. No I/O."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import IO, Protocol
 
 
 class AwayError(Exception):
-    """The storage of the tree does not answer. It says nothing about what is there."""
+    """The storage of the tree does not answer, so nobody knows what is there."""
 
 
 class Opened(Protocol):
-    """A file of the tree, open. All that it says is of one version."""
+    """An open file of the tree. All of its values are of the same version."""
 
     @property
     def handle(self) -> IO[bytes]:
@@ -59,10 +59,10 @@ class Tree(Protocol):
         """Which of `names` are in a directory."""
 
     def forget(self, top: str, *parts: str) -> None:
-        """Believe no longer that a file is absent."""
+        """Forget that a file is absent."""
 
     def address(self, top: str, *parts: str) -> str | None:
-        """Return another address of an existing file, to which clients are sent; None: none."""
+        """Return the address of a file elsewhere, to redirect clients; None if there is none."""
 
 
 def is_plain(part: str) -> bool:

@@ -1,8 +1,8 @@
 """The documents of the status pages, as types. `/status.json` is `MirrorStatus`.
 
 `docs/schemas/` is generated from them, and the rules of `pypimirror.domain.documents` apply. They
-contain no path and no name of a machine. Only keys that are `NotRequired` may: they are there if
-the pages are for this machine alone (`[serve] status = "local"`).
+contain no path and no name of a machine, except in keys that are `NotRequired`. Documents have
+these keys only if the pages are for this machine alone (`[serve] status = "local"`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Freshness(TypedDict):
 
 
 class Held(TypedDict):
-    """What the pages of the mirror list: files here, with their bytes, and files elsewhere."""
+    """The files on the pages of the mirror: files here, with their bytes, and files elsewhere."""
 
     projects: int
     files: int
@@ -62,9 +62,9 @@ class Proofs(TypedDict):
 
 
 class Space(TypedDict):
-    """Free bytes, those that downloads leave free, and when the rest is used up at this pace.
+    """Free bytes, the reserve that downloads leave free, and when the rest is used up.
 
-    `per_day` is how many bytes of free space were used up each day; below 0: it grew.
+    `per_day` is how many bytes of free space were used up each day; below 0: free space grew.
     """
 
     free: int
@@ -75,7 +75,7 @@ class Space(TypedDict):
 
 
 class Place(TypedDict):
-    """What failed: a file, a project, or "" and "" for a run as a whole."""
+    """The subject of a failure: a file, a project, or "" and "" for a whole run."""
 
     project: str
     file: str
@@ -94,7 +94,7 @@ class Failing(TypedDict):
 
 
 class DayFigures(TypedDict):
-    """A day in UTC: what the mirror held after its last run, and what its runs did.
+    """A day in UTC: the contents of the mirror after its last run, and the work of its runs.
 
     `oldest_age` is the highest age of the last complete sync. `failures` has the most failures of
     one run, by reason. `seconds` is the duration of the longest sync.
@@ -133,8 +133,9 @@ class MirrorStatus(TypedDict):
     """`/status.json`. `proofs` is null before they were counted, `space` if nobody knows it.
 
     `days` are the last 30, `months` the last day of each month of two years, the oldest first.
-    `failures` are those that stand, of the run `failures_of`. `kept_back` is the number of files
-    that a policy of the upstream keeps back. `runs` are the newest, and the newest undone ones.
+    `failures` are the open failures, of the run `failures_of`. `kept_back` is the number of files
+    that a policy of the upstream keeps back. `runs` are the newest runs, and the newest undone
+    ones.
     """
 
     at: float
@@ -175,7 +176,7 @@ class ProvenFile(TypedDict):
 
 
 class RunPage(TypedDict):
-    """A run with everything that is known of it."""
+    """A run with all of its details."""
 
     line: RunLine
     trigger: str

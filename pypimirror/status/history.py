@@ -1,4 +1,4 @@
-"""Runs: the newest ones as a list, and one with everything that is known of it."""
+"""Runs: the newest ones as a list, and one run with all of its details."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pypimirror.status.documents import ProvenFile, RunLine, RunPage, WorkerLine
 
 #: How many of the newest runs are listed, and of the newest that did not complete.
 _NEWEST, _UNDONE = 10, 10
-#: Most files of a run that are listed, and of a mirror in which they are looked for: there is no
-#: index for that.
+#: Most files of a run that are listed. In a mirror with more files than the second number, they are
+#: not looked for, because there is no index for this.
 _FILES, _SMALL = 200, 100_000
 
 

@@ -23,7 +23,7 @@ _MOST = 20_000
 def read(
     connection: Connection, config: Config, now: float, *, details: bool = False
 ) -> MirrorStatus:
-    """Return what the mirror is like at the time `now`, in seconds since the epoch.
+    """Return the state of the mirror at the time `now`, in seconds since the epoch.
 
     With `details`, it may contain paths and names of machines.
     """

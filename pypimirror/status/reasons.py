@@ -21,8 +21,8 @@ _WAIT = "Nothing: the next run tries again. If it stays, check the network and t
 _TELL = "Nothing can be done here. Tell whoever runs the upstream."
 _REPAIR = "Run 'pypimirror verify --repair'."
 _QUARANTINE = (
-    "If it came so, nothing: it is in quarantine, where 'pypimirror quarantine' shows it, and will "
-    "be fetched again. If a verification found it, run 'pypimirror verify --repair'."
+    "If a run fetched it, nothing: it is in quarantine (see 'pypimirror quarantine') and will be "
+    "fetched again. If a verification found it, run 'pypimirror verify --repair'."
 )
 _DOCTOR = "Run 'pypimirror doctor': it says what is wrong and what to do."
 
@@ -30,20 +30,20 @@ REASONS: dict[Reason, Told] = {
     Reason.CONNECTION: Told(
         "The connection was refused or broken, the host is not known, or TLS failed.", _WAIT
     ),
-    Reason.TIMEOUT: Told("No byte, or too few, came for too long.", _WAIT),
+    Reason.TIMEOUT: Told("No byte, or too few bytes, came for too long.", _WAIT),
     Reason.HTTP_STATUS: Told(
-        "The upstream answered with a status that means neither success nor absence.",
-        "If the status is 401 or 403, check the login of the upstream. Else "
+        "The upstream answered with an HTTP status other than success or 'not found'.",
+        "If the status is 401 or 403, check the login of the upstream. Otherwise: "
         + _WAIT[:1].lower()
         + _WAIT[1:],
     ),
     Reason.MISSING: Told(
         "The upstream does not have what its page names (404 or 410).",
-        "Check the name if the configuration names it. Else tell whoever runs the upstream.",
+        "If the configuration names it, check the name. Otherwise tell whoever runs the upstream.",
     ),
     Reason.DENIED: Told(
         "A policy of the upstream keeps the file back (403 or 451).",
-        "Nothing, if the policy is right. Else ask whoever runs the upstream for the file.",
+        "Nothing, if the policy is right. Otherwise ask whoever runs the upstream for the file.",
     ),
     Reason.TRUNCATED: Told("Fewer bytes came than the answer announced.", _WAIT),
     Reason.TOO_LARGE: Told(
@@ -92,10 +92,10 @@ REASONS: dict[Reason, Told] = {
     ),
     Reason.QUARANTINED_UPSTREAM: Told(
         "The upstream withholds too many files at once.",
-        "Find out whether that is meant. Nothing was removed here.",
+        "Ask the upstream whether this is intended. Nothing was removed here.",
     ),
-    Reason.DIGEST_MISMATCH: Told("The bytes do not have the digest they should.", _QUARANTINE),
-    Reason.SIZE_MISMATCH: Told("The file does not have the size it should.", _QUARANTINE),
+    Reason.DIGEST_MISMATCH: Told("The bytes do not have the expected digest.", _QUARANTINE),
+    Reason.SIZE_MISMATCH: Told("The file does not have the expected size.", _QUARANTINE),
     Reason.METADATA_MISMATCH: Told(
         "The core metadata differs from what the upstream announced.", _QUARANTINE
     ),

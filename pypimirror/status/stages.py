@@ -1,4 +1,4 @@
-"""Sums up how much each stage of a run did, and how fast. Rows come in; it reads no catalog."""
+"""Sums up how much each stage of a run did, and how fast. It gets rows, and reads no catalog."""
 
 from __future__ import annotations
 

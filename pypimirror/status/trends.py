@@ -1,4 +1,4 @@
-"""Days as documents, and what follows from them: when the free space runs out. No I/O."""
+"""Days as documents, and a forecast from them: when the free space runs out. No I/O."""
 
 from __future__ import annotations
 

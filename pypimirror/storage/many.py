@@ -1,7 +1,7 @@
-"""Many questions to a storage at once, where each one takes a way through the network.
+"""Many questions to a storage at once, because each one may go through the network.
 
-A directory answers in microseconds, so it is asked in turn. A storage elsewhere is asked by
-`Storage.at_once` threads, which wait for it together.
+A directory answers in microseconds, so it is asked in turn. Any other storage is asked by
+`Storage.at_once` threads at the same time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TypeVar
 from pypimirror.storage.storage import Storage
 from pypimirror.system.disk_errors import StorageError
 
-#: Questions about one directory from which a list of it costs less than the answers.
+#: From this number of questions about one directory on, a list of the directory costs less.
 _LISTED = 8
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ R = TypeVar("R")
 def ask(storage: Storage, question: Callable[[T], R], things: Sequence[T]) -> list[R]:
     """Return the answers to `question` for all things, in their order.
 
-    Raises what one of the questions raises that fails. Others are asked, too.
+    If a question fails, its error is raised after the others were asked.
     """
     threads = min(storage.at_once, len(things))
     if threads <= 1:
@@ -41,10 +41,10 @@ def ask(storage: Storage, question: Callable[[T], R], things: Sequence[T]) -> li
 
 
 def present(storage: Storage, keys: Iterable[str]) -> set[str]:
-    """Return those of the keys that have an object. Raises `StorageError`.
+    """Return the keys that have an object. Raises `StorageError`.
 
-    A storage elsewhere is asked for a list of each directory with many of the keys: one answer
-    tells of a thousand.
+    If a directory has many of the keys, a storage elsewhere is asked for its list: one answer has a
+    thousand keys.
     """
     if storage.at_once <= 1:
         return {key for key in keys if storage.size(key) is not None}

@@ -1,7 +1,7 @@
 """Chooses the storage of a mirror: the only place that does.
 
-Runs, dry runs, `explain` and `doctor` all get their storage from here, so another kind of storage
-is added here alone.
+Runs, dry runs, `explain` and `doctor` all get their storage from here. So a new kind of storage is
+added only here.
 """
 
 from __future__ import annotations

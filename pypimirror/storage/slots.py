@@ -1,7 +1,7 @@
-"""The room on the disk that several processes of one run share.
+"""The space on the disk that several processes of one run share.
 
-Each process has a slot in a file, with the bytes that its downloads will still take. So nobody
-claims room that another process has claimed, as with the threads of one process.
+Each process has a slot in a file, with the bytes that its downloads will still take. So no process
+claims space that another process has claimed. For the threads of one process, `Room` does the same.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Slots:
     def alone(self) -> Iterator[None]:
         """Keep the other processes from claiming room.
 
-        A process may have been stopped in between. Then this one goes on after a while: too much
-        may be claimed, but the disk is looked at again while bytes arrive.
+        Another process may have been stopped in between. Then this one continues after a while.
+        Too much space may be claimed then, but the disk is checked again while bytes arrive.
         """
         until = time.monotonic() + _PATIENCE
         while not self._lock() and time.monotonic() < until:

@@ -45,11 +45,11 @@ class Local(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What is known of an object without reading it."""
+    """The facts about an object that are known without reading it."""
 
     size: int  #: bytes
     stamp: int
-    sha256: bytes | None  #: if the storage keeps the digest of what was put there
+    sha256: bytes | None  #: None if the storage keeps no digests
 
 
 class Storage(Protocol):
@@ -109,13 +109,13 @@ class Storage(Protocol):
         """
 
     def seen(self, key: str) -> Seen | None:
-        """Return what is known of the object at `key`; None if it is missing or cannot be read.
+        """Return the facts about the object at `key`; None if it is missing or cannot be read.
 
         Raises `StorageError` if the storage itself cannot be read.
         """
 
     def opened(self, key: str) -> tuple[Seen, Iterator[bytes]]:
-        """Return what is known of an object, and its bytes in chunks. Both are of one version.
+        """Return the facts about an object, and its bytes in chunks. Both are of one version.
 
         Raises `OSError` if this object cannot be read (`FileNotFoundError` if it is missing), and
         `StorageError` if the storage cannot; reading the chunks, too.
@@ -179,12 +179,12 @@ class Storage(Protocol):
         """Move an object to a path of the workspace, out of the served files. Raises `OSError`."""
 
     def refresh(self) -> None:
-        """Forget what is known of objects: other processes may have changed them."""
+        """Forget the known facts about objects: other processes may have changed them."""
 
     def flush(self) -> None:
         """Make everything so far durable. Raises `StorageError`."""
 
-    # Notes: what the mirror root knows of itself. Nobody is served them.
+    # Notes: facts that the mirror root stores about itself. They are not served.
 
     def note(self, name: str) -> str | None:
         """Return the text of a note; None if there is none, or if it is not a short text.

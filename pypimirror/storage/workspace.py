@@ -159,9 +159,10 @@ class Workspace:
             os.utime(self.quarantine / name, follow_symlinks=False)
 
     def keep(self, directory: Path, texts: Mapping[str, str]) -> set[str]:
-        """Make these the texts in a directory, and return the names of those that are new.
+        """Write these texts as the files of a directory, and return the names of new or changed
+        ones.
 
-        A text is there whole or not at all, also after power loss.
+        A file has the whole text or does not exist, also after power loss.
         """
         changed = set()
         with storage_errors(directory):

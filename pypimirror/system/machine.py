@@ -1,4 +1,4 @@
-"""What the operating system knows about this machine and its boot, and the limits that it allows.
+"""Facts from the operating system about this machine and its boot, and limits of this process.
 
 Unknown values are "". This module imports nothing slow, because runs without work use it.
 """

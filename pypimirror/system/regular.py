@@ -1,4 +1,4 @@
-"""What counts as a file, and the only place that opens one.
+"""The definition of a file, and the only place that opens files for reading.
 
 **The rule.** A path has a file if it leads to a regular file without any link: the name itself is
 not a symbolic link, and every directory between it and its top (`simple`, `packages`, `pypi`,
@@ -52,7 +52,7 @@ _KINDS = {
 
 
 class NotAFileError(FileNotFoundError):
-    """The path has something else than a regular file, so there is no file with this name."""
+    """The path has something other than a regular file, so there is no file with this name."""
 
     def __init__(self, path: str, mode: int | None = None) -> None:
         super().__init__(errno.ENOENT, f"is a {_kind(mode)} and no file", path)

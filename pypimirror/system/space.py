@@ -89,7 +89,7 @@ def readable(size: int) -> str:
 
 
 class Shared(Protocol):
-    """What several processes expect on the same disk; `storage.slots` has it."""
+    """The bytes that several processes expect on the same disk; `storage.slots` implements it."""
 
     def put(self, size: int) -> None:
         """Set the bytes that this process still expects."""

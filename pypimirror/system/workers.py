@@ -8,8 +8,9 @@ The rules:
 
 * A child first gets one hello line, then jobs. It answers each with one result of the same `id`.
 * Children start with the first job, and only as many as there is work for.
-* A job goes to the child with the least work, measured in `Job.cost`. While one starts that
-  `announces` when it is up, the others get its jobs, up to `ENOUGH_WHILE_ONE_STARTS`.
+* A job goes to the child with the least work, measured in `Job.cost`. If children announce that
+  they are up (`announces`), others get the jobs of a starting child, up to
+  `ENOUGH_WHILE_ONE_STARTS`.
 * The jobs of a dead child go to another child once. If that dies, too, `Job.failed` answers.
 * Children that do one job at a time, in order (`in_order`), died because of the oldest job. The
   other jobs are not blamed, and are given away first. `Job.cost` limits their queues.

@@ -24,7 +24,7 @@ from pypimirror.up.ports import Place, reserve
 #: The work pool that `prefect.yaml` names.
 POOL = "pypimirror"
 
-#: A file in the private directory. The one `pypimirror up` of a mirror locks it, and writes the
+#: A file in the private directory. The only `pypimirror up` of a mirror locks it, and writes the
 #: address of its Prefect API into it.
 UP_LOCK = "up.lock"
 

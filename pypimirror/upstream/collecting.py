@@ -4,7 +4,7 @@ The rules for a name that a page offers more than once:
 
 * The same digests: it is one file, and nothing is reported. One claim may have more digests than
   the other, for example if a page links a file with and without its digest: then the file must
-  match both. If there are several links, all are kept: first those with a strong digest, then with
+  match both. If there are several links, all are kept: first links with a strong digest, then with
   a weak one, then with none.
 * Contradicting digests: nobody knows which is right, so neither is taken.
 * Contradicting sizes: treated like digests. If a digest covers both claims, neither size counts.

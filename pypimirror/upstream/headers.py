@@ -1,4 +1,4 @@
-"""What an index is asked for: the headers of a request for a page or a list."""
+"""The headers of a request for a page or a list."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Proving that bytes are what they should be: digests, archives, wheels."""
+"""Proving that bytes are right: digests, archives, wheels."""

@@ -30,7 +30,7 @@ _KINDS = {kind.compression: kind for kind in KINDS}
 
 
 def read_requirements(path: Path, filename: str) -> Requirements:
-    """Return what the file at `path` requires. Raises `OSError`."""
+    """Return the requirements of the file at `path`. Raises `OSError`."""
     form = format_of(filename)
     if form is not None and form.type == "wheel":
         metadata = read_metadata(path)
@@ -51,7 +51,7 @@ def read_requirements(path: Path, filename: str) -> Requirements:
 
 
 class _Contents:
-    """Keeps the two files that tell, where they are at the top or in the one directory there."""
+    """Keeps the contents of two files, if they are at the top or in the one directory there."""
 
     def __init__(self) -> None:
         self._found: dict[str, list[bytes]] = {}
@@ -60,7 +60,7 @@ class _Contents:
     def visit(self, path: str) -> Callable[[bytes], object] | None:
         """Note an entry; return a function that takes its contents, or None."""
         found = _WANTED.fullmatch(path)
-        # As in the proof: of several, the one at the very top counts, else the last.
+        # As in the proof: if there are several, the one at the very top counts, else the last.
         if found is None or (path != found[1] and found[1] in self._at_top):
             return None
         name = found[1]
@@ -79,7 +79,7 @@ class _Contents:
         return take
 
     def of(self, name: str) -> bytes | None:
-        """Return the contents of a file; None where there is none."""
+        """Return the contents of a file; None if there is none."""
         return b"".join(self._found[name]) if name in self._found else None
 
 

@@ -65,7 +65,7 @@ def hash_file(path: str | Path, algorithms: Iterable[str], root: str = "") -> Ha
     descriptor, found = regular.open_file(str(path), root)
     try:
         buffer = _buffer()
-        # At the length of the file nothing is left to read: that it has not grown is told below.
+        # All bytes up to the length of the file are read. The check below notices if it has grown.
         while size < found.st_size and (count := os.readv(descriptor, [buffer])):
             size += count
             piece = buffer[:count]
@@ -88,7 +88,7 @@ def _buffer() -> memoryview:
 
 
 def _version(found: os.stat_result) -> tuple[int, int, int]:
-    """Return what a stamp is made of."""
+    """Return the values from which a stamp is made."""
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 

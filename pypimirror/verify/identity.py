@@ -1,7 +1,8 @@
 """Compare name and version inside an archive with those of its file name.
 
 This module reads both fields from METADATA or PKG-INFO. The comparison is loose, because tools have
-spelled names and versions in many ways for twenty years. Others find that file in the archive.
+spelled names and versions in many ways for twenty years. Other modules find the file in the
+archive.
 """
 
 from __future__ import annotations

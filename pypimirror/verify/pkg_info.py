@@ -1,7 +1,7 @@
 """Find PKG-INFO in the bytes of an sdist that is here, for its summary and description.
 
 It uses the readers of the proof, and stops at the first PKG-INFO that is at the top or in a
-directory there. So little is unpacked of most sdists, and of each a bounded part.
+directory there. So only a small part of most sdists is unpacked, and never more than a bound.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pypimirror.domain.formats import format_of
 from pypimirror.verify.archives.limits import ArchiveError, Limits, Meter
 from pypimirror.verify.dependencies import walk
 
-#: Bytes of the largest sdist that is looked into, of what is unpacked of it, and of a PKG-INFO.
+#: Most bytes of an sdist that is read, of its unpacked part, and of a PKG-INFO.
 MOST, _UNPACKED, _LONGEST = 4 << 20, 16 << 20, 2 << 20
 _ENTRIES, _SECONDS = 5_000, 1.0
 
@@ -26,13 +26,13 @@ class _FoundError(Exception):
 
 
 def is_sdist(filename: str) -> bool:
-    """Whether a file is an sdist of a kind that can be looked into."""
+    """Whether a file is an sdist of a kind that can be read."""
     form = format_of(filename)
     return form is not None and form.type == "sdist" and form.container in ("tar", "zip")
 
 
 def find(body: bytes, filename: str) -> bytes | None:
-    """Return PKG-INFO of an sdist; None if it has none, or one that is too far away."""
+    """Return PKG-INFO of an sdist; None if it has none, or only behind too many bytes."""
     form = format_of(filename)
     if form is None or not is_sdist(filename):
         return None

@@ -31,7 +31,7 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True, tag="check"):
     metadata_path: str = ""  #: where to write a wheel's core metadata
     sidecar: str = ""  #: the path of its core metadata, to hash as well
     provenance: str = ""  #: the path of its attestations, to hash as well
-    requires: bool = False  #: read what it requires; of bytes that were proven
+    requires: bool = False  #: read its requirements; only for proven bytes
     #: The stamp for the result, if the file at `path` is a copy; None for the file's own.
     stamp: int | None = None
 
@@ -57,7 +57,7 @@ class Checked(msgspec.Struct, frozen=True, omit_defaults=True, tag="checked"):
     sidecar_sha256: str = ""  #: of the core metadata file, hex; "" if there is none
     provenance_sha256: str = ""  #: of the attestations file, hex; "" if there is none
     stamp: int | None = None  #: of the file while it was hashed; see `stamps.stamp`
-    requires: Requirements | None = None  #: where that was asked for
+    requires: Requirements | None = None  #: if the job asked for it
     #: What is wrong with the bytes; LOST if there is no file.
     problem: Problem | None = None
 

@@ -30,7 +30,7 @@ class Readers:
     """Threads that hash files; they start when there is work. Safe to use from several threads.
 
     `waiting` returns a context manager that the caller's thread enters while it waits for results.
-    `work` does one job; another one reads what is not on a disk of this machine.
+    `work` does one job; another function can read files that are not on a local disk.
     """
 
     def __init__(

@@ -98,7 +98,7 @@ def test_without_the_catalog_pages_say_so_and_projects_are_served(
     with serving(mirror.root, "--pages", str(mirror.file)) as server:
         page = visit(server.url).page
         page.goto(server.url)
-        assert "The catalog is away" in page.inner_text("main")
+        assert "The catalog cannot be read" in page.inner_text("main")
         assert "pip install" in page.inner_text("main")
         for path, status in (("project/click/", 503), ("simple/click/", 200)):
             assert page.request.get(server.url + path).status == status

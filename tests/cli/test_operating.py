@@ -35,7 +35,7 @@ def test_it_says_what_an_interrupted_sync_has_left(
     parts = Parts("http://127.0.0.1:9/api", "http://127.0.0.1:9/", None, None, part, part)
     operating._announce(parts, mirror.config, 2, as_json=False, quiet=False)
     said = capsys.readouterr().out
-    assert "The last sync did not end. The next one does what it left: 2 projects." in said
+    assert "The last sync was cut short. The next one does what it left: 2 projects." in said
     assert mirror.sync().state == "completed"
     assert operating.unfinished(mirror.config) == 0
 

@@ -1,1 +1,1 @@
-"""Figures that marks of the catalog keep: what was counted or computed, and when."""
+"""Counted or computed figures that marks of the catalog keep, each with its time."""

@@ -1,7 +1,7 @@
-"""The index of words of an SQLite catalog: a table of FTS5, kept right by triggers.
+"""The index of words of an SQLite catalog: a table of FTS5 that triggers keep up to date.
 
 PostgreSQL has an index of its own for this. An SQLite without FTS5 has no index of words; then a
-search finds names only.
+search finds only names.
 """
 
 from __future__ import annotations

@@ -45,7 +45,9 @@ class _Among(FunctionElement[bool]):
     inherit_cache = True
 
     def self_group(self, against: Any = None) -> _Among:  # noqa: ARG002
-        """Return the condition as it is: SQLite uses no index for one that is compared with 1."""
+        """Return the condition as it is. SQLAlchemy would compare it with 1, and then SQLite would
+        use no index.
+        """
         return self
 
 
@@ -100,7 +102,7 @@ class _Prepared:
         return connection.exec_driver_sql(self.text, arranged)
 
     def converters(self, result: CursorResult[Any]) -> list[tuple[int, _Convert]]:
-        """Return what converts the driver's values in a result, by the number of the column."""
+        """Return the functions that convert the driver's values, by the number of the column."""
         if self._converters is None:
             assert result.cursor is not None
             found: list[tuple[int, _Convert]] = []

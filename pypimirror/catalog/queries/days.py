@@ -1,4 +1,4 @@
-"""The days: what the mirror held and what its runs did, for charts over months.
+"""The days: figures on the mirror and on its runs, for charts over months.
 
 The end of each run writes the row of the present day again, from the runs that ended on that day.
 The row stays when these runs leave the history. Charts read this table, so they count no files.
@@ -26,7 +26,7 @@ KEPT = 731
 
 
 class Ending(NamedTuple):
-    """What only the run that ends now knows."""
+    """Facts that only the run that ends now knows."""
 
     free: int | None  #: free bytes of the mirror root's file system; None: unknown
     age: float | None  #: seconds since the last complete sync before this run; None: there is none
@@ -76,7 +76,7 @@ def _today(connection: Connection, today: int, ending: Ending) -> DayRecord:
 
 
 def _highest(before: DayRecord, row: DayRecord) -> DayRecord:
-    """Return the new row of a day, with what is higher in the row that is there."""
+    """Return the new row of a day. Highest values are kept from the old row if they are higher."""
     failures: dict[str, int] = json.loads(row.failures)
     for reason, number in json.loads(before.failures).items():
         failures[reason] = max(number, failures.get(reason, 0))

@@ -122,7 +122,7 @@ def to_look_as_listed(connection: Connection, listed: Iterable[Listed], upstream
         connection.execute(statement, rows)
 
 
-#: Columns that say what a list had, once the page has been read.
+#: Values of the columns about a list, once the page has been read.
 UNLISTED: Mapping[str, None] = {"listed": None, "listed_serial": None, "listed_at": None}
 
 
@@ -142,9 +142,9 @@ UNREAD: Mapping[str, None] = {"etag": None, "last_modified": None, "page_digest"
 def decide_again(
     connection: Connection, names: Sequence[ProjectName]
 ) -> Iterator[tuple[int, ProjectName]]:
-    """Mark projects of which something else is selected now; yield their ids and names.
+    """Mark projects whose selected files have changed; yield their ids and names.
 
-    Their pages must be read anew, whatever identifies the one that was read last.
+    Their pages must be read again, even if the upstream's page is the same.
     """
     for chunk in chunks(names):
         these = projects.c.name.in_(chunk)

@@ -88,8 +88,8 @@ def end(
 ) -> None:
     """Close a run, unless a process that took the mirror over has closed it.
 
-    If it `had_work`, it may have had workers, which end with it. Stages that are still open are
-    those of workers that died.
+    If it `had_work`, it may have had workers, which end with it. Open stages belong to workers that
+    died.
     """
     values = {"state": state, "message": message, "counts": json.dumps(dict(counts))}
     closed = connection.execute(
@@ -178,8 +178,8 @@ def last_batch(connection: Connection, run_id: int) -> int:
 
 
 def free_batch(connection: Connection, run_id: int, number: int, step: int) -> int:
-    """Return the first of `number`, `number + step` and so on that comes after all of them that
-    batches of the run have had.
+    """Return the next unused number among `number`, `number + step` and so on: it comes after all
+    of these that batches of the run have had.
     """
     same = (stages.c.batch >= number, (stages.c.batch - number) % step == 0)
     query = select(func.max(stages.c.batch)).where(stages.c.run_id == run_id, *same)
@@ -253,7 +253,9 @@ def failures_of(
 
 
 def failing(connection: Connection, run_ids: Sequence[int]) -> dict[str, int]:
-    """Return the number of failures of these runs by reason; one that several have counts once."""
+    """Return the number of failures of these runs by reason. The same failure in several runs
+    counts once.
+    """
     c = failures.c
     found = select(c.reason, c.project, c.file).where(c.run_id.in_(run_ids))
     each = found.subquery() if len(run_ids) == 1 else found.distinct().subquery()
@@ -318,9 +320,8 @@ def last_undone(connection: Connection) -> RunRecord | None:
 
 
 def telling(connection: Connection) -> list[RunRecord]:
-    """Return the runs whose failures stand: the newest sync of everything, or retry, that ended.
-
-    Also the newest verification, if it is newer.
+    """Return the runs whose failures are open: the newest full sync or retry that has ended, and
+    the newest verification, if it is newer.
     """
     ended = select(runs).where(runs.c.state != RUNNING).order_by(runs.c.id.desc())
     whole = or_(runs.c.arguments == "[]", runs.c.retry_of.is_not(None))
@@ -331,7 +332,7 @@ def telling(connection: Connection) -> list[RunRecord]:
 
 
 def has_looked(connection: Connection, run_id: int) -> bool:
-    """Whether a run has completed its look for changes."""
+    """Whether a run has completed its first step, the look for changes."""
     looked = select(stages.c.id).where(
         stages.c.run_id == run_id,
         stages.c.stage == Stage.DISCOVER,

@@ -1,8 +1,8 @@
 """Statistics on the mirror as a whole, for metrics.
 
-The ages of proofs can only be found by reading all rows of files. A run that changed some does that
-at its end and stores the result in a mark. If it takes long, it is done once a day and after each
-verification. Queries that run each time are bounded or use an index; see also `totals`.
+The ages of proofs can only be found by reading all rows of files. If a run has changed proofs, it
+does this at its end and stores the result in a mark. If that takes long, it is done once a day and
+after each verification. All other queries are bounded or use an index; see also `totals`.
 """
 
 from __future__ import annotations

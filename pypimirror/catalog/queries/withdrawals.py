@@ -32,7 +32,7 @@ def set_gone(connection: Connection, ids: Iterable[int], cause: Cause | None) ->
 
 
 def deselect(connection: Connection, ids: Iterable[int]) -> None:
-    """Mark files as no longer offered because the configuration, or nobody, asks for them."""
+    """Mark files as no longer offered, because neither configuration nor clients ask for them."""
     for chunk in chunks(ids):
         closed.open_again(connection)
         gone = update(files).where(files.c.id.in_(chunk), files.c.removal_cause.is_(None))
@@ -147,7 +147,7 @@ def any_stays(connection: Connection) -> bool:
 
 
 def projects_with_leaving(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Return the ids of those projects with files on their pages that are no longer offered."""
+    """Return the ids of the projects that have files on their pages that are no longer offered."""
     return {row[0] for row in prepared.rows(connection, _with_leaving(), {"ids": ids})}
 
 

@@ -25,7 +25,7 @@ def run(file: Path | None, *, as_json: bool, quiet: bool) -> Exit:
             _show(finding)
     states = {finding.state for finding in findings}
     if State.FAILED in states:
-        # A single finding is that of the configuration, which is unusable: that is wrong use.
+        # If there is a single finding, the configuration is unusable, which is wrong use.
         code = Exit.USAGE if len(findings) == 1 else Exit.INCOMPLETE
     if as_json:
         worst = next(s for s in (State.FAILED, State.WARNING, State.OK) if s in states)

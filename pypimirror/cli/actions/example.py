@@ -1,7 +1,7 @@
 """Finds a project that can be installed from the mirror, for the example that a sync prints.
 
 It reads pages as an installer on this machine would: it takes the newest release that is not
-yanked and a wheel that fits, and looks whether the mirror has the dependencies. It reads no
+yanked and a wheel that fits, and checks whether the mirror has the dependencies. It reads no
 catalog.
 """
 
@@ -88,7 +88,7 @@ class _Index:
     def lacking(self, project: str) -> tuple[str, ...] | None:
         """Return the dependencies that a project lacks; None if it cannot be installed at all.
 
-        A project with nothing but sdists gives None: nobody can foresee what its build needs.
+        A project that has only sdists gives None: nobody can foresee what its build needs.
         """
         seen: set[str] = set()
         lacking: list[str] = []

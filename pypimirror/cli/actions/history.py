@@ -23,6 +23,7 @@ from pypimirror.cli.display import dependencies, proofs, show, table, workers
 from pypimirror.cli.display.amounts import amount, when
 from pypimirror.cli.display.output import escape, out, print_json
 from pypimirror.cli.display.table import Column
+from pypimirror.cli.errors import no_mirror
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import documents
 from pypimirror.domain.durations import parse_duration
@@ -44,7 +45,7 @@ def check_there(config: Config) -> None:
             f"{config.shown}: has files, but no catalog; 'pypimirror adopt' makes a catalog from "
             "them"
         )
-    raise ConfigError(f"{config.shown}: holds no mirror yet; make one with 'pypimirror sync'")
+    raise no_mirror(config.shown)
 
 
 @contextmanager

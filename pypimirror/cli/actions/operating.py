@@ -73,7 +73,7 @@ def _set_up_logging(verbose: bool, quiet: bool) -> None:
 
 
 def unfinished(config: Config) -> int:
-    """Return how many projects a sync that did not end has left; 0 if the catalog does not say."""
+    """Return how many projects an unfinished sync has left; 0 if the catalog does not say."""
     if is_absent(config.catalog_url):
         return 0
     try:
@@ -98,7 +98,7 @@ def _announce(parts: Parts, config: Config, left: int, *, as_json: bool, quiet: 
         out.print(f"Ready. Mirror: {web_line}  Prefect: {ui}", markup=False)
         if left:
             out.print(
-                "The last sync did not end. The next one does what it left: "
+                "The last sync was cut short. The next one does what it left: "
                 f"{number_of(left, 'project')}."
             )
         out.print(

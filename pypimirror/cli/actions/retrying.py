@@ -1,4 +1,4 @@
-"""`pypimirror retry`: find the run that is meant, and repeat it with its own command."""
+"""`pypimirror retry`: find the run to repeat, and repeat it with its own command."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from pypimirror.config.settings import Config, ConfigError
+from pypimirror.cli.errors import no_mirror
+from pypimirror.config.settings import Config
 from pypimirror.serve.command import server_command
 from pypimirror.storage.opening import has_pages
 
@@ -19,7 +20,7 @@ def serve_mirror(
     Raises `ConfigError` if there is no mirror yet, and nothing makes one on demand.
     """
     if not config.on_demand.projects and not has_pages(config.directory, config.bucket):
-        raise ConfigError(f"{config.shown}: holds no mirror yet; make one with 'pypimirror sync'")
+        raise no_mirror(config.shown)
     command = server_command(config, file, host, port, as_json=as_json, verbose=verbose)
     sys.stdout.flush()
     os.execv(command[0], command)  # noqa: S606 - this very Python

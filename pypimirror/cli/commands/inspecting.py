@@ -90,7 +90,7 @@ def show(
         bool, typer.Option("--files", help="List the files that the run proved, with their proof.")
     ] = False,
     plot: Annotated[
-        bool, typer.Option("--plot", help="Also draw how its batches and workers went on.")
+        bool, typer.Option("--plot", help="Also draw its batches and workers over time.")
     ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -138,7 +138,7 @@ def check(
         list[str] | None,
         typer.Argument(
             metavar="[REQUIREMENT]...",
-            help="Requirements to install together; default, without -r and --lock too: the "
+            help="Requirements to install together; default, without -r and --lock: the "
             "projects that [select] names.",
         ),
     ] = None,
@@ -158,7 +158,7 @@ def check(
             "--python",
             metavar="VERSION",
             help="A version of Python, as in 3.12; default: those of select.python, else the "
-            "running one (for a lock without versions: every file).",
+            "running one (for a lock: every file).",
         ),
     ] = None,
     platforms: Annotated[

@@ -50,13 +50,13 @@ def init(
         bool,
         typer.Option(
             "--on-demand",
-            help="Fetch what clients ask for. What is named, too, is mirrored before anybody asks.",
+            help="Fetch what clients ask for. Named projects are mirrored before anybody asks.",
         ),
     ] = False,
     files: Annotated[
         list[Path] | None,
         typer.Option(
-            "-r", "--requirement", metavar="FILE", help="For what a requirements file asks for."
+            "-r", "--requirement", metavar="FILE", help="Mirror what a requirements file asks for."
         ),
     ] = None,
     locks: Annotated[
@@ -128,13 +128,13 @@ def sync(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Carry out the plan in FILE, which --dry-run --json has made, or say why not.",
+            help="Carry out the plan in FILE, made by --dry-run --json, or say why not.",
         ),
     ] = None,
     changes: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write to FILE which paths were added, changed and removed."
+            metavar="FILE", help="Write the paths that were added, changed and removed to FILE."
         ),
     ] = None,
     inline: InlineOption = None,
@@ -182,7 +182,7 @@ def retry(
     verbose: VerboseOption = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Repeat only what failed, or was not reached, in an earlier run."""
+    """Repeat only what an earlier run failed to do, or did not reach."""
     from pypimirror.cli.actions import retrying
 
     set_up_logging(verbose, quiet)
@@ -203,7 +203,7 @@ def verify(
         bool,
         typer.Option(
             "--quick",
-            help="Read only files whose inode, size or mtime changed; in a bucket, digest.",
+            help="Read only files whose inode, size or mtime changed; in a bucket, whose digest.",
         ),
     ] = False,
     max_age: Annotated[
@@ -262,7 +262,7 @@ def adopt(
     verbose: VerboseOption = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Take over files on disk, of bandersnatch or after a lost catalog; download no file."""
+    """Take over files on disk, of bandersnatch or after a catalog was lost; download no file."""
     from pypimirror.cli.actions import adopting
 
     set_up_logging(verbose, quiet)

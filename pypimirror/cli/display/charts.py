@@ -1,4 +1,4 @@
-"""The charts of `status --plot` and `runs show --plot`. Documents come in; it reads no catalog."""
+"""The charts of `status --plot` and `runs show --plot`. It gets documents, and reads no catalog."""
 
 from __future__ import annotations
 
@@ -54,9 +54,7 @@ def _in_words(status: MirrorStatus) -> Iterator[str]:
     yield ""
     fresh = status["freshness"]
     age = "" if fresh["age"] is None else f": as the upstream was {took(fresh['age'])} ago"
-    yield (
-        f"The mirror is {fresh['word']}{age}." if age else "No sync of everything is complete yet."
-    )
+    yield (f"The mirror is {fresh['word']}{age}." if age else "No full sync is complete yet.")
     if (proofs := status["proofs"]) is not None and proofs["files"]:
         within = [f"{percent(each['share'])} in {each['days']}" for each in proofs["within"]]
         yield f"Files found right again: {', '.join(within)} days."

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 #: Seconds over which the pace is an average, and between two notes of how much was done.
 _WINDOW, _STEP = 60.0, 0.5
-#: Seconds before which no pace is told.
+#: Seconds before which no pace is shown.
 _EARLY = 1.0
 
 

@@ -32,7 +32,7 @@ def typed(text: str) -> str:
 
 
 def _program() -> str:
-    """Return the program as it was called, or its bare name if the shell finds it by that."""
+    """Return the program as it was called, or its bare name if the shell finds it by this name."""
     called = sys.argv[0]
     if os.path.basename(called) == "__main__.py":  # noqa: PTH119
         return f"{shlex.quote(sys.executable)} -m {NAME}"

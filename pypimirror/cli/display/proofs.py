@@ -1,4 +1,4 @@
-"""Shows how well files are proven, as text and as JSON. Rows come in; it reads no catalog."""
+"""Shows how well files are proven, as text and as JSON. It gets rows, and reads no catalog."""
 
 from __future__ import annotations
 

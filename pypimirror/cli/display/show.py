@@ -1,4 +1,4 @@
-"""Prints summaries and runs for people. Values come in; it reads no catalog."""
+"""Prints summaries and runs for people. It gets values, and reads no catalog."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def style_of(state: str) -> str:
 
 
 def summary(result: Summary, directory: Path | None) -> None:
-    """Print how a sync ended and how to use what it made; None: it is not in a directory."""
+    """Print how a sync ended and how to use the mirror, if it is in a directory (else None)."""
     out.print(f"Run {result.run} {styled(result.state)} in {result.seconds:.1f} s.")
     for line in counted(result):
         out.print(f"  {line}")

@@ -1,4 +1,4 @@
-"""The workers of a run, one row for each. Rows come in; it reads no catalog."""
+"""The workers of a run, one row for each. It gets rows, and reads no catalog."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pypimirror.domain.durations import took
 if TYPE_CHECKING:
     from pypimirror.catalog.records import WorkerRecord
 
-#: Counts of a run that are files, or bytes, that a worker has dealt with.
+#: Counts of files, and of bytes, that a worker has worked on.
 _FILES, _BYTES = "files_verified", "bytes_downloaded"
 
 _COLUMNS = (
@@ -62,7 +62,7 @@ def document(row: WorkerRecord) -> RunWorker:
 def show_all(workers: Sequence[RunWorker]) -> None:
     """Print the workers of a run, unless the process of the run did all the work without trouble.
 
-    That is the case for most runs, and then the stages say it all.
+    Most runs are like that. Then the stages say everything.
     """
     if any(each["executor"] != states.INLINE or each["message"] for each in workers):
         table.show(_COLUMNS, map(_row, workers))

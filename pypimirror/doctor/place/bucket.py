@@ -50,8 +50,8 @@ def _bucket(bucket: Bucket, clients: Any) -> Iterator[Finding]:
         yield warning(
             "conditions",
             "not tried, because of s3.exclusive",
-            "Leave s3.exclusive out if the server knows conditional writes; with it, nothing keeps "
-            "two writers apart but the lock of a run",
+            "Leave s3.exclusive out if the server knows conditional writes; with it, only the lock "
+            "of a run keeps two writers apart",
         )
     else:
         yield ok("conditions", "the server honours If-None-Match and If-Match of writes")

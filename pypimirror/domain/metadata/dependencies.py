@@ -35,8 +35,8 @@ _MOST, _MOST_FAULTS = 5000, 20
 _STATIC = Version("2.2")
 _DECIDING = frozenset({"requires-dist", "requires-python", "provides-extra"})
 
-#: What pip and uv build with where an sdist does not say: setuptools, which before 70.1 asks for
-#: wheel while it builds.
+#: The build requirements in pip and uv if an sdist names none: setuptools, which before 70.1
+#: requests wheel during a build.
 _USUAL = ("setuptools>=40.8.0", "wheel")
 
 _FORM = re.compile(
@@ -133,10 +133,10 @@ def _why_unknown(headers: Message) -> str:
     version = bounded.version(told)
     if version is None or version < _STATIC:
         shown = printable(told, 20) or "no version"
-        return f"has core metadata of {shown}, which promises nothing of what its wheel requires"
+        return f"has core metadata of {shown}, which does not say what its wheel requires"
     dynamic = {value.strip().lower() for value in _values(headers, "Dynamic")} & _DECIDING
     if dynamic:
-        return f"says of {', '.join(sorted(dynamic))} that only its build can tell"
+        return f"says that only its build can tell {', '.join(sorted(dynamic))}"
     return ""
 
 
@@ -182,8 +182,8 @@ def _read(lines: Iterable[str], field: str) -> tuple[tuple[str, ...], tuple[str,
 def _in_one_form(text: str) -> str:
     """Return a requirement in normal form. Raises `ValueError`.
 
-    Releases of a project mostly require the same, so few texts are read twice. Of common forms,
-    only the marker is given to `packaging`, which takes long.
+    Releases of a project mostly have the same requirements, so results are kept. If a requirement
+    has a common form, `packaging`, which takes long, reads only its marker.
     """
     found = _COMMON.fullmatch(text)
     if found is None or len(text) > _LONG:
@@ -199,7 +199,7 @@ def _in_one_form(text: str) -> str:
 
 
 def _is_plain(versions: str) -> bool:
-    """Whether no operator is there twice: `packaging` drops clauses that mean the same."""
+    """Whether no operator occurs twice: `packaging` drops clauses with the same meaning."""
     if "," not in versions:
         return True
     operators = [clause.rstrip("0123456789.") for clause in versions.split(",")]

@@ -1,4 +1,4 @@
-"""What search and pages need of core metadata: the summary, and the names of what is required.
+"""The parts of core metadata that search needs: the summary, and the names of required projects.
 
 No I/O.
 """
@@ -15,7 +15,7 @@ from pypimirror.domain.filenames import printable
 #: Characters of a summary, and required names, that are kept.
 _LONGEST, _MOST = 300, 500
 
-#: The headers, and one of those that count. A line that is no header ends them. `email.parser` does
+#: All headers, and a header that is used. A line that is no header ends them. `email.parser` does
 #: the same, and takes ten times as long; a test compares both.
 _HEADERS = re.compile(r"(?:(?:From |[!-9;-~]*:|[ \t]).*(?:\n|\Z))*")
 _FIELD = re.compile(r"^(summary|requires-dist):(.*(?:\n[ \t].*)*)", re.I | re.M | re.A)
@@ -26,14 +26,14 @@ _EXTRA = re.compile(r";.*\bextra\b", re.S)
 
 
 class Summary(NamedTuple):
-    """What a project says of itself in short."""
+    """The summary of a project, and the projects that it requires."""
 
     text: str  #: one line; "": none
-    requires: frozenset[str]  #: normalised names, without what only extras require
+    requires: frozenset[str]  #: normalised names, without those that only extras require
 
 
 def of(document: bytes) -> Summary:
-    """Return what core metadata says. Lines that cannot be read are left out."""
+    """Return both parts of core metadata. Lines that cannot be read are left out."""
     head = re.split(rb"\r?\n\r?\n", document, maxsplit=1)[0].decode(errors="replace")
     headers = _HEADERS.match(_BREAK.sub("\n", head))
     fields: dict[str, list[str]] = {"summary": [], "requires-dist": []}

@@ -1,4 +1,4 @@
-"""Where a mirror on object storage is: the bucket, the prefix of its keys, how it is reached.
+"""The place of a mirror on object storage: the bucket, the prefix of its keys, how to reach it.
 
 It imports nothing slow, because every start reads the configuration.
 """
@@ -27,7 +27,7 @@ class Bucket(Struct, frozen=True):
     name: str
     prefix: str = ""  #: without slashes at its ends; "" is the whole bucket
     endpoint: str = ""  #: the address of the server; "" is Amazon's
-    region: str = ""  #: "" is the one that the SDK knows from the environment or a profile
+    region: str = ""  #: "" is the region that the SDK finds in the environment or a profile
     addressing: Addressing = "auto"
     connections: int = 32
     exclusive: bool = False
@@ -39,7 +39,7 @@ class Bucket(Struct, frozen=True):
 
     @property
     def is_virtual(self) -> bool:
-        """Whether the bucket is a part of the host's name: `auto` means that for Amazon alone."""
+        """Whether the bucket is a part of the host's name; `auto` means so only for Amazon."""
         return self.addressing == "virtual" or (self.addressing == "auto" and not self.endpoint)
 
     def key(self, path: str) -> str:

@@ -4,10 +4,10 @@ More requests than a host can serve only wait there, and crowd out others. No ho
 number, so the engine measures the work done in spans of time and changes the limit in steps:
 
 * It begins with `MODEST`, and goes up in large steps while each one is worth it: the work must grow
-  by a fair part of the growth in requests. A good step needs a short look only; a step that seems
-  useless is watched for longer.
-* It goes down if hardly any work is lost. Below `MODEST`, it goes down only if work is gained:
-  fewer requests help a host that is overloaded, and no other.
+  by a fair part of the growth in requests. A good step is judged after a short time; a step that
+  seems useless is watched for longer.
+* It goes down if almost no work is lost. Below `MODEST`, it goes down only if work is gained:
+  fewer requests help only an overloaded host.
 * If neither direction is worth it, the steps get smaller. After the smallest one it rests for a
   while, unless the work changes a lot; then all begins again. It also rests at the cap, if each
   step up to it was worth it.

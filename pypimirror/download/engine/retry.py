@@ -51,7 +51,7 @@ class Cooldowns:
         self._closed: dict[str, float] = {}
 
     def remaining(self, host: str) -> float:
-        """Return the seconds for which `host` is still to be left alone."""
+        """Return the seconds for which `host` still gets no request."""
         return self._left(self._until, host)
 
     def closed(self, host: str) -> float:

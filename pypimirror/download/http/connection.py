@@ -259,7 +259,8 @@ def parse_head(raw: bytes, origin: Origin) -> Head:
 def _parse_usual(head: str) -> Head | None:
     """Parse a usual head; return None for all others.
 
-    Whatever says how long the body is must be said once, and plainly: httptools knows the rules.
+    A head is usual only if at most one plain header gives the length of the body. httptools knows
+    the rules for all others.
     """
     match = _USUAL.fullmatch(head)
     if match is None:

@@ -13,7 +13,7 @@ address, if all of this holds:
 * The own host has proven to be there: by a certificate for its name, in a handshake of this
   process. So this machine already answers for the upstream. The name alone would prove nothing,
   because its owner may let it resolve to any address.
-* The machine also has a certificate for the other host, as always.
+* The machine also has a certificate for the other host, as for every host.
 
 Each process makes its own proof, so it does not matter which process fetches what, and in which
 order. Nothing is sent to the address before that proof.

@@ -1,1 +1,1 @@
-"""The back half of the fetcher: what was fetched becomes a part of the mirror."""
+"""The second half of the fetcher: it makes fetched files a part of the mirror."""

@@ -1,12 +1,12 @@
-"""The keeper: makes what the desk has fetched files of the mirror, with the stages of a sync.
+"""The keeper: places files that the desk has fetched in the mirror, with the stages of a sync.
 
-One batch is the projects with files to place that no other worker has. They are claimed, as by any
-worker, and go through discover, download, verify and publish. The page and the bytes come from the
-store (`source`). So proof, places, records, quarantine and pages are those of every sync.
+A batch has the projects with files to place that no other worker has. The keeper claims them like
+any worker, and takes them through discover, download, verify and publish. The page and the bytes
+come from the store (`source`). So proof, places, records, quarantine and pages are those of a sync.
 
-The keeper holds neither lock nor lease; its claims fence what it writes. If a sync has a project at
-the moment, the keeper tries again a little later. It waits for a quiet moment, because clients
-need the processor more than it does, but not for long.
+The keeper holds neither lock nor lease; its claims protect what it writes. If a sync has a project
+now, the keeper tries again a little later. It waits for a quiet moment, because clients need the
+processor more, but not for long.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ QUIET, PATIENCE = 0.3, 5.0
 #: Most projects in a batch.
 MOST = 50
 
-#: Seconds until a project is tried again that another worker has: first and longest. A run that
-#: pauses for requests expects them in that time (`pipeline.gate`).
+#: Seconds until the keeper tries a project again that another worker has: first and longest. A run
+#: that pauses for requests expects them in that time (`pipeline.gate`).
 _AGAIN, _LONGEST = 0.25, 1.0
-#: Seconds until a file is tried again after an error, as of a full disk.
+#: Seconds until a file is tried again after an error such as a full disk.
 _AFTER_ERROR = 10.0
 
 #: Seconds that a placed file stays in the store: the server may be about to open it there.
@@ -86,7 +86,7 @@ class Keeper:
             self._changed.notify_all()
 
     def placed(self, file: Fetched) -> Problem | None:
-        """Place a file, wait for that, and return the problem if there is one."""
+        """Place a file, wait until this is done, and return the problem if there is one."""
         pair = (file.project, file.filename)
         with self._changed:
             future = self._futures.setdefault(pair, Future())
@@ -94,7 +94,7 @@ class Keeper:
         return future.result()
 
     def work(self) -> None:
-        """Place what comes, for ever. Raises the error after which this process cannot go on."""
+        """Place files for ever. Raises the error after which this process cannot go on."""
         while True:
             with self._changed:
                 while not (due := self._due()):
@@ -121,7 +121,7 @@ class Keeper:
         return max(QUIET / 2, min(each.due for each in self._waiting.values()) - now)
 
     def _place(self, taken: dict[str, _Waiting]) -> None:
-        """Take what is free of these projects through the stages. The rest waits."""
+        """Take the free ones of these projects through the stages. The others wait."""
         try:
             wanted = [(name, each) for name, waiting in taken.items() for each in waiting.files]
             turn = self._turns.take([ProjectName(name) for name in taken], wanted)
@@ -158,7 +158,7 @@ class Keeper:
         self._old.extend((time.monotonic() + GRACE, file) for file in chosen.values())
 
     def _work_off(self, turn: Turn, chosen: dict[_Pair, Fetched]) -> dict[_Pair, Problem]:
-        """Take files through the stages. Return the problems of those that have no place."""
+        """Take files through the stages. Return the problems of files that could not be placed."""
         only = {name: frozenset(f for n, f in chosen if n == name) for name, _ in chosen}
         run = replace(turn.run, retry=Retry("", "", only=only))
         batch = Batch(turn.number, tuple(turn.projects))
@@ -195,7 +195,7 @@ class Keeper:
         return found
 
     def _fail(self, taken: dict[str, _Waiting], error: Exception) -> None:
-        """Try again later, because of an error that is not of one project, as of a full disk."""
+        """Try again later, after an error that concerns all projects, such as a full disk."""
         told = getattr(error, "problem", None) or Problem(Reason.DISK, str(error))
         log.warning("files that clients asked for wait for their place: %s", told.message)
         for name, waiting in taken.items():

@@ -1,7 +1,7 @@
 """The pools of the keeper: pages and files come from the store, if it has them.
 
-So the stages of the pipeline make a file of the mirror from what the desk has fetched, and nothing
-is fetched a second time. What the store does not have goes to the real pool.
+So the stages of the pipeline place files that the desk has fetched, and nothing is fetched twice.
+The real pool does the jobs for which the store has nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pypimirror.verify.digests import Claims, check, hash_file
 
 
 class StoreFetcher:
-    """Does jobs from what the desk has fetched, and leaves others to `behind`.
+    """Does jobs with the desk's files, and leaves other jobs to the pool `behind`.
 
     The keeper says which files of the catalog these are (`hold`).
     """
@@ -120,13 +120,13 @@ def _claims(job: FetchFile) -> Claims:
 
 
 def _read(held: Fetched, job: FetchFile) -> FileResult:
-    """Return the result for bytes of which nothing is known: an earlier fetcher left them."""
+    """Return the result for bytes that an earlier fetcher left. Nothing is known about them."""
     found = hash_file(held.path, job.digests)
     return FileResult(job.id, found.size, digests=found.digests, url=job.urls[0])
 
 
 def _share(source: str, target: str) -> None:
-    """Give a file a second name, or copy it where it can have none."""
+    """Give a file a second name, or copy it if the file system has no hard links."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(target)  # noqa: PTH108
     try:

@@ -38,10 +38,10 @@ class Turns:
         self._counts: Counter[str] = Counter()
 
     def take(self, names: Sequence[ProjectName], wanted: Iterable[asked.Pair]) -> Turn:
-        """Claim those of the projects that are free. Raises `ClaimLostError`.
+        """Claim the free ones of these projects. Raises `ClaimLostError`.
 
-        `wanted` are the files to place. They are noted as asked for: a turn that gave up bad bytes
-        of such a file may have ended after a client had asked for it again.
+        `wanted` are the files to place. They are noted as asked for again: an earlier turn may have
+        given up bad bytes of a file and removed its row after a client asked for it again.
         """
         run, now, number = self._run, clock.now(), next(self._numbers)
         found = self._worker.claim_these(names, number)
@@ -58,9 +58,9 @@ class Turns:
         return Turn(run, number, found, agreed)
 
     def end(self, turn: Turn, placed: Sequence[asked.Pair], given_up: Sequence[asked.Pair]) -> None:
-        """Give the projects back, and note what was done. Raises `ClaimLostError`.
+        """Give the projects back, and note the results. Raises `ClaimLostError`.
 
-        Files that were placed stay asked for; those that were given up do not.
+        Placed files keep their rows in `asked`; the rows of files that were given up are removed.
         """
         run, me = turn.run, self._worker.id
         counts = run.ledger.so_far()

@@ -1,8 +1,8 @@
-"""What a fetcher does now and then: figures for metrics, old pages, and files that are let go.
+"""The regular work of a fetcher: figures for metrics, removal of old pages, eviction of files.
 
-Files are let go of in a short run, under lock and lease, in a process of its own:
-`python -P -m pypimirror.on_demand.keeping.upkeep`. If another run works on the mirror, it is that
-run's successor that lets go of them.
+Files are evicted in a short run, under lock and lease, in a process of its own:
+`python -P -m pypimirror.on_demand.keeping.upkeep`. If another run works on the mirror, the next
+sync or short run evicts them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MINUTE, HOUR = 60.0, 3600.0
 
 
 class Upkeep:
-    """Does what is due. `tell` sends figures: those of `figures`, and its own."""
+    """Does the work that is due. `tell` sends figures: those of `figures`, and its own."""
 
     def __init__(
         self,
@@ -49,7 +49,9 @@ class Upkeep:
         self._evicted = 0  # files
 
     def work(self, ending: threading.Event) -> None:
-        """Do it until `ending`. An error, as of a catalog that is away, costs one turn."""
+        """Work until `ending`. After an error, such as an unreachable catalog, wait for the next
+        turn.
+        """
         while True:
             try:
                 self._tell(self._all_figures())
@@ -67,7 +69,7 @@ class Upkeep:
         return {**self._figures(), **own}
 
     def _is_due(self) -> bool:
-        """Whether files are to be let go of. Each hour, look also for files that are not used."""
+        """Whether files must be evicted. Once an hour, also look for unused files."""
         now = time.monotonic()
         if now >= self._hour:
             self._hour = now + HOUR
@@ -79,7 +81,7 @@ class Upkeep:
 
 
 def evict(config: Config) -> int:
-    """Let go of files in a short run. Return their number."""
+    """Evict files in a short run. Return their number."""
     command = [sys.executable, "-P", "-m", __name__]
     child = subprocess.run(command, input=pickle.dumps(config), capture_output=True, check=False)
     if child.returncode:

@@ -1,1 +1,1 @@
-"""Files that clients have asked for: how runs select them, and how they let go of them."""
+"""Files that clients have asked for: how runs select them, and how runs remove them."""

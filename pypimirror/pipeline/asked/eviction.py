@@ -1,15 +1,15 @@
-"""Let go of files that clients asked for: these may take only the room that `[on_demand]` allows.
+"""Evict files that clients asked for: these may take only the space that `[on_demand]` allows.
 
 The rules:
 
-* What `[select]` asks for as well is never touched, and not counted.
-* A file goes if `[on_demand]` does not let clients ask for it any more, or if nobody has used it
-  for `keep`. Then, while the files take more than `max_size`, the one goes that was not used for
-  the longest time. Ties are decided by name.
+* A file that `[select]` asks for as well is neither evicted nor counted.
+* A file is evicted if `[on_demand]` does not let clients ask for it any more, or if nobody has used
+  it for the time `keep`. Then, while the other files take more than `max_size`, the least recently
+  used one is evicted. Ties are decided by name.
 * A file that a worker fetches now stays.
-* One transaction decides: rows of `asked` are deleted, and their files are no longer offered. From
-  then on they leave as deselected files do: first the page, and the bytes after the grace period.
-  So a run that is killed leaves nothing half done, and the deletion guard does not count them.
+* One transaction decides: it deletes rows of `asked`, and marks their files as no longer offered.
+  Then they leave like deselected files: first their pages, and after the grace period their bytes.
+  So a killed run leaves nothing half done, and the deletion guard does not count these files.
 
 Every sync does this at its beginning. A fetcher does it in a short run (`short_run`), if `is_due`.
 """
@@ -37,7 +37,7 @@ from pypimirror.select.selection import Selection, policy
 
 
 class Evicted(Struct, frozen=True):
-    """The files to let go, by the reason."""
+    """The files to evict, by the reason."""
 
     barred: list[HeldFile]  #: clients may not ask for them any more
     unused: list[HeldFile]  #: for longer than `keep`
@@ -50,7 +50,7 @@ class Evicted(Struct, frozen=True):
 
 
 def choose(connection: Connection, config: Config, selection: Selection, now: float) -> Evicted:
-    """Decide which files go at the time `now`."""
+    """Decide which files are evicted at the time `now`."""
     allowed, limits = policy(config), config.on_demand
     before = now - limits.keep.total_seconds() if limits.keep else 0.0
     found = Evicted([], [], [])
@@ -74,7 +74,7 @@ def choose(connection: Connection, config: Config, selection: Selection, now: fl
 
 
 def is_due(connection: Connection, config: Config, selection: Selection, now: float) -> bool:
-    """Whether a short run has something to do: let go of files, or write the root index."""
+    """Whether a short run has something to do: evict files, or write the root index."""
     selection = needs.remembered(connection, selection)
     return entries.is_to_relist(connection, with_gone=False) or bool(
         choose(connection, config, selection, now).files
@@ -82,16 +82,16 @@ def is_due(connection: Connection, config: Config, selection: Selection, now: fl
 
 
 def short_run(run: Run) -> None:
-    """Do the work of a run with the command `evict`: let go of files, and write the root index."""
+    """Do the work of a run with the command `evict`: evict files, and write the root index."""
     with history.stage(run, Stage.PUBLISH, 1, whole=True):
         finishing.finish(evict(run))
 
 
 def evict(run: Run) -> Run:
-    """Let go of files, and say how many. They leave at the end of the run.
+    """Evict files, and say how many. They leave at the end of the run.
 
-    Return the run that does not select them any more. A run that is limited to some work does
-    nothing of this.
+    Return a run that does not select them any more. A run that is limited to some work evicts
+    nothing.
     """
     if run.names is not None or run.retry is not None:
         return run
@@ -114,7 +114,7 @@ def evict(run: Run) -> Run:
 
 
 def _told(run: Run, going: Evicted) -> str:
-    """Say what goes and why."""
+    """Say how many files are evicted, and why."""
     limits = run.config.on_demand
     reasons: list[tuple[Iterable[HeldFile], str]] = [
         (going.barred, "on_demand.projects does not allow any more"),

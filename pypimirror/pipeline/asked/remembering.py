@@ -1,7 +1,8 @@
 """The files that clients have asked for, as a part of the selection of a run.
 
-They come from the catalog at the beginning of a run, as needed projects do. Clients ask for more
-while a run works. So whoever decides on a project reads the files of this project again.
+A run reads them from the catalog when it begins, like needed projects. Clients may ask for more
+files while the run works. So before a batch decides on a project, it reads the project's files
+again.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ def with_asked(
 def without_unwanted(
     connection: Connection, selection: Selection, rows: Sequence[ProjectRecord]
 ) -> list[ProjectRecord]:
-    """Let go of projects that are not selected, and return the others.
+    """Deselect projects that are not selected any more, and return the others.
 
-    A client may have asked for one and got nothing, so that nobody has it in mind any more.
+    For example, a client asked for a project and got no file, so no row asks for it now.
     """
     unwanted = [row for row in rows if not selection.project(ProjectName(row.name))]
     if not unwanted:

@@ -39,7 +39,7 @@ from pypimirror.verify.protocol import Check, Checked
 #: first, and millions of rows need no sorting.
 _BANDS = (1 << 30, 1 << 28, 1 << 26, 1 << 24, 1 << 20, 0)
 
-#: Reasons that mean that the bytes are gone. Fetching the file again repairs these.
+#: Reasons that mean that the bytes are lost. A repair fetches the file again.
 _MENDED_BY_FETCHING = (Reason.LOST, Reason.UNREADABLE)
 
 #: Reasons of failures that concern the whole mirror, not a held file.
@@ -59,7 +59,7 @@ class Options(Struct, frozen=True):
     """How thoroughly to check, and whether to repair."""
 
     repair: bool = False
-    quick: bool = False  #: read only files of which the storage says that they have changed
+    quick: bool = False  #: read only files that have changed, by what the storage says
     max_age: float | None = None  #: seconds; skip files that were proven right since then
     max_duration: float | None = None  #: seconds; check no more files after this time
     #: Seconds since the epoch: skip files that were proven right since then. Wins over `max_age`.
@@ -248,8 +248,8 @@ def _held(run: Run, before: float | None, bands: Sequence[int]) -> Iterator[list
 def _untouched(run: Run, row: ProjectFile) -> bool:
     """Whether a file and its sidecars are unchanged, by what the storage says without reading them.
 
-    A storage that keeps the digests of its objects says it with these; a sidecar without one was
-    put there by somebody else. A disk says it with the stamp; there, sidecars must only exist.
+    If the storage keeps the digests of its objects, these are compared; a sidecar without a digest
+    was put there by somebody else. On a disk, the stamps are compared; sidecars must only exist.
     """
     key = file_path(row.project, row.filename, row.location)
     seen = run.storage.seen(key)

@@ -67,7 +67,7 @@ def find(
 def ours(run: Run, problems: Iterable[Problem]) -> set[str]:
     """Return the paths that `find` reported as unknown and that are held by now.
 
-    A repair that was killed leaves bad bytes in the place of a file that it took back. The next
+    If a repair was killed, bad bytes may be in the place of a file that it took back. The next
     repair fetches the file and puts it there.
     """
     found = [problem.file for problem in problems if problem.reason is Reason.FOREIGN]

@@ -2,13 +2,14 @@
 
 The requirements of a file are read only once: from the core metadata beside a wheel, from the file
 itself if there is none, or from the upstream for a wheel that is not here. If they cannot be read
-now, the next run tries again. If a file does not state them, they are noted as unknown. Of a file
-that is not here, nothing is noted if its upstream does not announce the digest of its core
-metadata: the file may come later. Without that digest, nobody can prove the metadata.
+now, the next run tries again. If a file does not state them, they are noted as unknown. If a file
+is not here and its upstream does not announce the digest of its core metadata, nothing is noted:
+without that digest nobody can prove the metadata, and the file may come later.
 
-The upstream is asked once in a run for the core metadata of a file. If the file itself is to come,
-it is a failure only if the metadata has another digest than the upstream announces: then the
-upstream contradicts itself. In all other cases, the file tells what it requires when it is here.
+A run asks the upstream only once for the core metadata of a file. If the file itself will be
+fetched, an error is a failure only if the metadata has another digest than the upstream announces:
+then the upstream contradicts itself. After any other error, the file itself says what it requires
+when it is here.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from pypimirror.verify.protocol import Check
 
 #: Files whose requirements go into the catalog in one transaction.
 _CHUNK = 1000
-#: Most bytes of core metadata that is read. Most of it is the description.
+#: Bytes of the largest core metadata that is read. Most of it is the description.
 _MOST = 16 << 20
 
 _Found = dict[bytes, Requirements]
@@ -113,7 +114,7 @@ def _read_here(run: Run, rows: Sequence[UnreadFile], found: _Found) -> list[Prob
 
 
 def _read_old(run: Run, rows: Sequence[UnreadFile], found: _Found) -> Iterator[UnreadFile]:
-    """Read what is left of a lost catalog beside places of files. Yield the files without that."""
+    """Read core metadata that a lost catalog left beside wheels. Yield the other files."""
     known: dict[str, bool] = {}
     for row in rows:
         path = _path(row)

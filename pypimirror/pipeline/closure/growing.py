@@ -1,9 +1,9 @@
-"""Let the closure grow: read the pages and the core metadata of what it needs, until that is all.
+"""Grow the closure: read pages and core metadata of needed projects until no new one is needed.
 
 No file is fetched here. In each round, the projects that are needed in more versions are marked in
-the catalog, and stored as needed in the same transaction. Then their pages are read, then the core
-metadata of their wheels, each many at once. The closure is not computed anew: only these projects
-are read from the catalog, and what is new in them is followed.
+the catalog, and stored as needed in the same transaction. Then their pages are read, many at once,
+and then the core metadata of their wheels. The closure is not computed from the beginning: only
+these projects are read from the catalog, and only their new requirements are followed.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.select.closure.close import reaches
 from pypimirror.select.closure.versions import fewest
 
-#: Rounds of one run: many times those of the longest real chains. An upstream that makes up
-#: another dependency each time it is asked comes to an end here.
+#: Most rounds of one run: many times the length of the longest real chains. This limit stops an
+#: upstream that invents another dependency in each answer.
 _MOST_ROUNDS = 1000
 
 #: Version specifiers by project.
@@ -35,9 +35,9 @@ Needs = dict[str, tuple[str, ...]]
 
 
 def grow(run: Run) -> tuple[Known, Needs, list[Problem]]:
-    """Let the closure grow until it needs nothing more.
+    """Grow the closure until it needs nothing more.
 
-    Return it, with the needed projects in the catalog and what failed.
+    Return it, with the needed projects in the catalog, and the failures.
     """
     problems = _gather(run, None)
     with run.catalog.read() as connection:
@@ -56,7 +56,7 @@ def grow(run: Run) -> tuple[Known, Needs, list[Problem]]:
             break
         problems += _gather(run, marked)
         known, changed = _learn(run, known, marked)
-    # A project that is read once more loses what was recorded of it.
+    # A project that is read once more loses the failures that were recorded of it.
     run.ledger.record(Stage.DISCOVER, problems)
     return known, old, problems
 
@@ -68,11 +68,13 @@ def _gather(run: Run, projects: Mapping[int, str] | None) -> list[Problem]:
 
 
 def _learn(run: Run, known: Known, marked: Mapping[int, str]) -> tuple[Known, Iterable[str]]:
-    """Add to the closure what pages said. Return it, and the projects needed in other versions."""
+    """Add the contents of pages to the closure. Return it, and the projects needed in other
+    versions.
+    """
     with run.catalog.read() as connection:
         try:
             return known, known.learn(connection, marked)
-        except ShrunkError:  # an upstream took something back meanwhile
+        except ShrunkError:  # an upstream removed something meanwhile
             known = compute(connection, run.config, run.selection)
             return known, known.needed
 

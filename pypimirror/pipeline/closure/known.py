@@ -29,7 +29,7 @@ _NOT_TOLD = "is not here, and no core metadata with a digest could be read at it
 class Known:
     """The facts in the catalog, and the closure computed from them.
 
-    `learn` reads some projects again and adds what is new. `compute` starts from nothing.
+    `learn` reads some projects again and adds their new facts. `compute` starts from nothing.
     """
 
     def __init__(self, config: Config, selection: Selection) -> None:
@@ -38,7 +38,7 @@ class Known:
         self.needed: dict[str, tuple[str, ...]] = {}
         #: By project and version: why its requirements are unknown, if no file states them.
         self.why: dict[tuple[str, str], str] = {}
-        self._awaited: set[tuple[str, str]] = set()  # of these, those that will come
+        self._awaited: set[tuple[str, str]] = set()  # unknown, but the file will come
         #: By project and version: the lines that cannot be read, each once for all files.
         self._faults: dict[tuple[str, str], dict[str, None]] = {}
         self._selection = selection
@@ -159,7 +159,7 @@ class Known:
 
 
 class ShrunkError(Exception):
-    """Something that was known is no longer there, so the closure must be computed anew."""
+    """A known fact is no longer there, so the closure must be computed from the beginning."""
 
 
 def masks_of(config: Config) -> Masks:
@@ -203,7 +203,7 @@ class _Documents:
         return None if digest is None else self._documents.get(digest)
 
     def lacking(self, digests: Iterable[bytes | None]) -> list[bytes]:
-        """Return those of these keys without requirements here."""
+        """Return the keys that have no requirements here."""
         return list({each for each in digests if each and each not in self._documents})
 
     def _apart(self, requires: tuple[str, ...]) -> tuple[Parts, ...]:

@@ -86,5 +86,5 @@ def let_go(
             if row.removal_cause != Cause.SELECTION
         ]
         projects.set_gone(connection, ids, Cause.CLAIMS if guarded else Cause.SELECTION)
-        # The guard looks at files; of the project it is the configuration that wants it no more.
+        # The guard looks at files. The project itself leaves because of the configuration.
         projects.change(connection, [{"id": i, "removal_cause": Cause.SELECTION} for i in ids])

@@ -4,17 +4,17 @@ The rules:
 
 1. The requirements of new files are read, and the closure is computed from the whole catalog.
    Projects that are new in it, or that are needed in more versions, are marked. In a round, their
-   pages and the core metadata of their wheels are read, and the closure grows by that. The rounds
-   end when nothing grows. Only then are files fetched, of all marked projects together. A file
-   without core metadata at its upstream says what it requires when it is here. So this is repeated
-   until no project is marked.
+   pages and the core metadata of their wheels are read, and new requirements join the closure. The
+   rounds end when it does not grow any more. Only then, the files of all marked projects are
+   fetched together. If an upstream has no core metadata of a file, the file says what it requires
+   when it is here. So all of this is repeated until no project is marked.
 2. The needed projects are stored in the catalog, together with the marks, before their pages are
    read. So after a killed run, the next one begins with them.
-3. Only when nothing grows any more, projects that are no longer needed leave: only in a sync of the
-   whole mirror, and only if no failure left something unknown, such as a page or a file that could
-   not be read.
-4. They leave as deselected. But if the configuration has not changed, the upstream caused the loss,
-   and the deletion guard counts it.
+3. When the closure does not grow any more, projects that are no longer needed leave. This happens
+   only in a sync of the whole mirror, and only if no page and no file failed to be read: otherwise
+   something is unknown.
+4. They leave like deselected projects. But if the configuration has not changed, the upstream
+   caused the loss, and the deletion guard counts it.
 5. If a run changed neither files nor configuration, nothing is computed (`queries.closed`).
 6. If more projects than `max_dependencies` are needed, the run ends before it removes anything.
 """
@@ -47,10 +47,10 @@ _SHOWN = 3
 
 
 def close(run: Run) -> bool:
-    """Compute the closure, and read the pages of all that it needs.
+    """Compute the closure, and read the pages of all needed projects.
 
-    `run.ledger.marked` are then the projects whose files are to be fetched. Return whether the
-    requirements of all needed releases are known, or are known to be unknown.
+    After that, `run.ledger.marked` has the projects whose files must be fetched. Return whether the
+    requirements of all needed releases are known, except those that no file states.
     """
     run.ledger.begin(Stage.DISCOVER, None)
     run.ledger.marked = {}

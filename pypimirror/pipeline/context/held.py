@@ -1,8 +1,8 @@
-"""Read files that the storage holds: on this machine's disk, or from wherever the storage is.
+"""Read files that the storage holds, on this machine's disk or in a bucket.
 
 A job names its file by the key. If the storage is a directory, the pools of the run read the files
-in it. If not, `hashed` reads the objects as a stream, a chunk of each in memory, many at once;
-`examined`, for archives that are read back and forth, makes a copy of each and removes it again.
+in it. If not, `hashed` streams many objects at once, with one chunk of each in memory. `examined`
+is for archives that are read back and forth: it copies each object to disk, and removes the copy.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def hashed(
 def examined(
     storage: Storage, checker: Checker, jobs: Iterable[tuple[Check, str | None]]
 ) -> Iterator[Checked]:
-    """Do jobs that need files on disk. Each comes with the key of its object; None: it is no object
-    of the storage, and its path says where it is.
+    """Do jobs that need files on disk. Each job comes with the key of its object; with None, its
+    path names a file that is on disk already.
     """
     copies: dict[int, str] = {}
 
@@ -118,8 +118,8 @@ def _sidecar(storage: Storage, key: str) -> str:
 
 
 def _problem(job: Check, error: OSError | StorageError) -> Problem:
-    """Return the problem of an object that cannot be read. Raises the error of a storage that is
-    away: it says nothing about the object.
+    """Return the problem of an object that cannot be read. If the storage does not answer, its
+    error is raised, because it says nothing about the object.
     """
     if isinstance(error, StorageError):
         if not error.is_of_path:

@@ -1,4 +1,4 @@
-"""The lanes of a run: what its parallel threads, each with its own batch, must do one at a time."""
+"""The locks of a run's lanes. A lane is a thread with its own batch; some work must take turns."""
 
 from __future__ import annotations
 

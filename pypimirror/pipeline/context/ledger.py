@@ -1,7 +1,7 @@
 """The ledger of a run: counts, failures, and reasons why the run cannot go on.
 
-All stages write into it. From what other stages wrote, they read only what saves useless requests.
-The counts and failures of one stage of a batch are also kept separately, in its tally.
+All stages write into it. They read it only to avoid useless requests. The counts and failures of
+one stage of a batch are also kept separately, in its tally.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Ledger:
         self.unreachable: Problem | None = None
         #: Why nothing more is downloaded in this run.
         self.no_room: Problem | None = None
-        #: What the record says of a run that came to its end, such as workers that did not.
+        #: The message of a run that came to its end, for example about workers that did not.
         self.remark = ""
         #: Whether no project had anything left to do.
         self.idle = False
@@ -154,8 +154,8 @@ class Ledger:
         self.answered = self.answered or answered
 
     def learn_from_catalog(self, workers: Iterable[WorkerRecord]) -> None:
-        """Take over what the catalog says of workers that cannot tell their results, because they
-        died or were on another machine: their counts, and which stages had failures.
+        """Take over counts and failed stages from the catalog, for workers that cannot report them,
+        because they died or were on another machine.
         """
         counts: Counter[str] = Counter()
         for worker in workers:
@@ -166,7 +166,7 @@ class Ledger:
         self.learn(counts, unsure, None, None, answered=bool(counts))
 
     def has_failed(self, stage: Stage) -> bool:
-        """Whether something in a stage failed, so that more may be there than is known."""
+        """Whether something in a stage failed, so that facts about the upstreams may be missing."""
         return stage in self.unsure
 
     def failed(self, stage: Stage, problems: Iterable[Problem]) -> None:
@@ -186,7 +186,7 @@ class Ledger:
             self._keep(stage, problems)
 
     def record_together(self, stage: Stage, problem: Problem) -> None:
-        """Record what concerns no project, in one line with what was recorded so before."""
+        """Record a failure that concerns no project. All such failures share one line."""
         with self._lock:
             self._together.append(problem.message)
             message = "; ".join(self._together)

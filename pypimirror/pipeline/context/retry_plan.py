@@ -1,4 +1,4 @@
-"""What a run repeats of an earlier run, as a value. `pypimirror.pipeline.retry` decides it."""
+"""The part of an earlier run to repeat, as a value. `pypimirror.pipeline.retry` decides it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pypimirror.domain.model import ProjectName
 
 
 class Retry(Struct, frozen=True):
-    """What a run repeats of an earlier run."""
+    """The work that a run repeats of an earlier run."""
 
     of: str  #: the name of that run
     summary: str  #: what is repeated, in words for people

@@ -1,4 +1,4 @@
-"""Fallback to the alternates of an upstream for what the upstream itself could not deliver.
+"""Fallback to the alternates of an upstream, for pages and files that it could not deliver itself.
 
 If a page fails, each alternate is asked for it in turn. The same holds for files, in the download
 stage: the alternate's own project page gives the address; no address is guessed. No alternate is

@@ -17,7 +17,7 @@ from pypimirror.pipeline.run import Run
 def look_for_changes(run: Run) -> None:
     """Mark the projects whose pages must be fetched.
 
-    These are named in the command, shown as changed by the upstreams' lists, or due by time.
+    The command names them, the upstreams' lists show a change, or they are due by time.
     """
     run.ledger.begin(Stage.DISCOVER, None)
     trust.look_again(run)

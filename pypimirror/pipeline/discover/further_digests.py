@@ -1,8 +1,8 @@
 """Discover: compare files that are here with the digests of further algorithms in locks.
 
 A held file was compared with the claims that were known when it was verified. Later, a lock may
-bring a digest of another algorithm. Then the bytes are read again, and their digest is a claim that
-no upstream overrules. A lock that contradicts it is a conflict like any other (`decisions.decide`,
+bring a digest of another algorithm. Then the bytes are read again, and no upstream can overrule
+their digest. A lock that contradicts it is a conflict like any other (`decisions.decide`,
 rule 3): it is reported, and the file stays as it is.
 
 If no lock brings a new algorithm, nothing is read. The digest is not stored, because pages would
@@ -68,8 +68,8 @@ def _is_here(old: FileRecord) -> bool:
 def _new(file: File, claims: Sequence[Claim], old: FileRecord, terms: Terms) -> tuple[str, ...]:
     """Return the algorithms of locks that a held file was never compared with.
 
-    There are none if claims contradict each other, or the file: then they are refused anyway, or
-    mean other bytes.
+    There are none if claims contradict each other or the file: then they are refused anyway, or are
+    about other bytes.
     """
     try:
         digests, _ = pool(file, claims, terms)

@@ -43,8 +43,8 @@ def adopt(run: Run, sync: Callable[[Run], None]) -> None:
 
 
 def take_over(run: Run, batch: Batch, files_of: Iterable[ProjectFile]) -> bool:
-    """Take over the bytes in the places of those of these files that are due. Return whether there
-    are such bytes.
+    """Take over bytes that are in place already, for the due ones of these files. Return whether
+    there are such bytes.
     """
     found = list(_due_and_there(run, batch, files_of))
     if not found:
@@ -87,8 +87,8 @@ def clear_way(run: Run, batch: Batch, row: ProjectFile) -> None:
 def _due_and_there(
     run: Run, batch: Batch, rows: Iterable[ProjectFile]
 ) -> Iterator[tuple[ProjectFile, int]]:
-    """Yield the files that are due, have a claimed digest, and have bytes in their place, with the
-    size of these.
+    """Yield the due files that have a claimed digest and bytes in their place, with the size of
+    these bytes.
     """
     rows = [row for row in rows if files.is_due_at(row, None)]
     if run.config.mirror.layout == "project":  # in a first sync, most projects have no file

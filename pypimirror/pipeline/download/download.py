@@ -81,9 +81,9 @@ def download(run: Run, batch: Batch) -> None:
 
 
 def _without_asked(run: Run, due: dict[int, ProjectFile]) -> dict[int, ProjectFile]:
-    """Return the files that nobody fetches for a client at this moment.
+    """Return the files that no request worker fetches at this moment.
 
-    The others stay wanted. Who fetches one puts it into its place once this run has let go of its
+    The others stay wanted. The request worker places its file when this run has finished with the
     project.
     """
     if run.command == REQUEST or not run.config.on_demand.projects or not due:
@@ -92,7 +92,7 @@ def _without_asked(run: Run, due: dict[int, ProjectFile]) -> dict[int, ProjectFi
         theirs = asked.under_way(connection, {row.project for row in due.values()})
     left = {n: row for n, row in due.items() if (row.project, row.filename) not in theirs}
     if len(left) < len(due):
-        told = f"{len(due) - len(left)} files are just fetched for clients, and are left to that"
+        told = f"{len(due) - len(left)} files are left out: a request is fetching them for a client"
         run.reporter.note("info", told)
     return left
 
@@ -142,11 +142,10 @@ def _to_come(run: Run, row: ProjectFile) -> int:
 def fetch_elsewhere(
     run: Run, batch: Batch, bad: Mapping[int, tuple[ProjectFile, Problem]]
 ) -> set[int]:
-    """Fetch files whose bytes were proven bad from their next places. Return the ids of the
-    fetched.
+    """Fetch files whose bytes were proven bad from their next places. Return the ids of fetched
+    files.
 
-    They were `quarantined`, and are `fetched` now. The others have no place left that delivers
-    them.
+    They were `quarantined`, and are `fetched` now. No place is left for the others.
     """
     if not run.fetches:
         return set()
@@ -310,8 +309,8 @@ def _problem(row: ProjectFile, result: FileResult) -> Problem:
 
 
 def _look_again(run: Run, batch: Batch, rows: Iterable[ProjectFile]) -> bool:
-    """Hash again the files that an earlier run fetched but did not verify. Drop lost ones, and
-    return whether there are some.
+    """Hash again the files that an earlier run fetched but did not verify, and drop lost ones.
+    Return whether there were such files.
 
     Their bytes are in staging, or already in place if that run ended in between.
     """

@@ -66,7 +66,7 @@ def main() -> NoReturn:
     logging.getLogger("pypimirror").setLevel(orders.log_level)
     try:
         relay.end(work(orders, relay, _at_end_of_input))
-    except claims.ClaimLostError:  # it has logged that
+    except claims.ClaimLostError:  # it is in the log already
         os._exit(1)
     os._exit(0)
 
@@ -78,9 +78,9 @@ def work(
     make_pools: MakePools = pools.start,
     lanes: int = LANES,
 ) -> Ended:
-    """Work as a worker of the run. Return what the run must know of it.
+    """Work as a worker of the run. Return the facts that the run must know about this work.
 
-    `at_end` is given a function to call when the work is to end. Raises `ClaimLostError`.
+    `at_end` gets a function that ends the work. Raises `ClaimLostError`.
     """
     with closing(Catalog.open(orders.config.catalog_url)) as catalog:
         ledger = Ledger(catalog, orders.run_id, relay)

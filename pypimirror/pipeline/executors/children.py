@@ -1,4 +1,4 @@
-"""The executor of most commands: children, if there is much to do, else this process alone.
+"""The executor of most commands: children if there is much to do, else only this process.
 
 `executors.team` starts and watches the children. This module only decides, because most runs have
 little to do and must be fast. The limits are measured (`docs/decisions/0078-children.md`).
@@ -17,16 +17,16 @@ from pypimirror.pipeline.executors.inline import inline
 from pypimirror.pipeline.executors.loop import Call, WorkOff
 from pypimirror.pipeline.run import Run
 
-#: Projects from which on children pay. A child takes half a second to start.
+#: Children are worthwhile from this number of projects on. A child takes half a second to start.
 ENOUGH = 1_000
 
-#: Cores from which on children pay. While this process downloads, it keeps two cores busy.
+#: Children are worthwhile from this number of cores on. A process that downloads keeps two busy.
 CORES, CORES_WITHOUT_DOWNLOADS = 3, 2
 
 
 @contextmanager
 def children(call: Call) -> Iterator[WorkOff]:
-    """Work in children if that is faster, and do in this process what they leave.
+    """Work in children if that is faster. This process does the rest.
 
     Children run the stages themselves. `call` runs those of this process.
     """

@@ -1,12 +1,11 @@
-"""What a child gets to know: exactly what the process that leads the run knows.
+"""The values that a child gets from the process that leads the run.
 
 The configuration, and the files that it names, may change while a run works. The environment may
-override keys. So a child reads none of them: it gets the values themselves, and the selection that
-was made of them.
+override keys. So a child reads none of them: it gets the values, and the selection made from them.
 
-Values go through the child's standard input, which no other user can read. So no login appears
-among the arguments or in the environment of a process. They are pickled, because both processes are
-the same program and trust each other, and because nothing is then lost on the way.
+Values go through the child's standard input, which no other user can read. So no login appears in
+the arguments or in the environment of a process. They are pickled, because both processes are the
+same program and trust each other, and because pickle keeps every value as it is.
 """
 
 from __future__ import annotations
@@ -98,7 +97,7 @@ def encode(handover: Handover) -> bytes:
 
 
 def read(stream: BinaryIO) -> Handover | None:
-    """Read what a child gets. None means that the other process has ended.
+    """Read the handover. None means that the other process has ended.
 
     Raises `HandoverError` if that process is another version of this program.
     """

@@ -27,6 +27,6 @@ def inline(call: Call, step: int = 1) -> Iterator[WorkOff]:
             return worker.work_off(run, call, stages, number, small_ends, step)
 
         yield work_off
-        # Its loss after its last batch has cancelled the run, which must say why.
+        # If the claims were lost after the last batch, the run was cancelled, and must say why.
         if worker is not None and worker.worker.lost is not None:
             raise worker.worker.lost

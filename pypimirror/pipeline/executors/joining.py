@@ -1,15 +1,15 @@
 """A process on any machine becomes a worker of a run that another process leads.
 
-It holds neither the lock nor the lease, and never changes the schema of the catalog. It refuses
-unless it is sure that it would make what the run makes:
+It holds neither the lock nor the lease, and never changes the schema of the catalog. It works only
+if it would write the same as the run:
 
-* The run is under way, and it is one of this version of pypimirror.
-* The mirror root here is that of the run: it has the generation that the run has given it.
-* What the configurations must agree on is equal (`pypimirror.config.agreement`), and so are the
-  selections, with all files that they name.
+* The run is under way, and this version of pypimirror began it.
+* The mirror root here is that of the run: it has the generation that the run gave it.
+* The keys on which configurations must agree are equal (`pypimirror.config.agreement`), and so are
+  the selections, with all files that they name.
 
-From then on, its claims protect the mirror: when it has lost them, or the run has been closed, it
-writes neither to the catalog nor to served files.
+From then on, its claims protect the mirror: after it has lost them, or after the run was closed,
+it writes neither to the catalog nor to served files.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class RunOverError(PypimirrorError):
 
 
 def told(run: Run) -> dict[str, str]:
-    """Return what a run tells its workers, so that they know whether they agree with it."""
+    """Return the digests by which workers know whether they agree with the run."""
     return _digests(run.config, run.selection)
 
 
@@ -84,7 +84,7 @@ def join(
     make_pools: MakePools = pools.start,
     make_storage: MakeStorage | None = None,
 ) -> Iterator[tuple[Run, Loop]]:
-    """Work on the run `name` as a worker named `worker`. `agreed` is what the run has told.
+    """Work on the run `name` as a worker named `worker`. `agreed` has the digests of the run.
 
     Raises `RunOverError`, `ConfigError`, `CatalogError` and `ClaimLostError`.
     """
@@ -138,7 +138,7 @@ def _checked(
 
 
 def _find(connection: Connection, name: str, shown: str) -> RunRecord:
-    """Return the run if it is under way, and one of this version."""
+    """Return the run if it is under way, and if this version began it."""
     row = runs.find(connection, name) if name else None
     if row is None or row.name != name:
         raise ConfigError(
@@ -156,7 +156,7 @@ def _find(connection: Connection, name: str, shown: str) -> RunRecord:
 
 
 def _compare(ours: Agreed, theirs: Agreed, config: Config) -> None:
-    """Raise `ConfigError` if this worker would make something else than the run."""
+    """Raise `ConfigError` if this worker would write something else than the run."""
     differing = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
     if differing:
         raise ConfigError(

@@ -58,10 +58,10 @@ Executor = Callable[[Call], AbstractContextManager[WorkOff]]
 
 
 def lanes_for(config: Config) -> int:
-    """Return how many batches at once keep the connections busy that this worker may have.
+    """Return how many batches at once keep this worker's connections busy.
 
-    With a few connections, a few are enough: one is proven and published while others are fetched.
-    With more, a worker would claim what another one could do sooner.
+    With few connections, few batches are enough: one is proven and published while others are
+    fetched. With more batches, a worker would claim projects that another worker could do sooner.
     """
     connections = config.processes * config.download.connections
     return min(LANES, 2 + connections // _FOR_A_LANE)
@@ -96,9 +96,9 @@ class Loop(Struct, frozen=True):
         """Take batches through `stages` until no project is free. Return the last one's number.
 
         They are numbered from `number` on, in steps of `step`, so workers of one run have different
-        numbers. A worker that goes on for another one, with the same numbers, begins after its
-        last. With `small_ends`, the first and the last batches are small. `step` also says how many
-        workers share the work.
+        numbers. A worker that continues the numbers of another worker begins after its last number.
+        With `small_ends`, the first and the last batches are small. `step` is also the number of
+        workers that share the work.
         """
         run = replace(run, workspace=self.workspace)
         if step > 1:
@@ -179,7 +179,7 @@ def _wait_for_one(busy: set[Future[None]]) -> set[Future[None]]:
 def at_work(run: Run, executor: str, name: str) -> Iterator[Loop]:
     """Be a worker of a run in this process: once its claims are lost, it changes nothing.
 
-    It stages in a directory of its own, and leaves to others what is still there at its end.
+    It stages in a directory of its own. At its end, it leaves the rest of that directory to others.
     """
     with claims.hold(run.catalog, run.id, executor=executor, name=name) as worker:
         worker.on_lost = run.cancel

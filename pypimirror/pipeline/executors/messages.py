@@ -25,7 +25,8 @@ class Began(msgspec.Struct, frozen=True, tag="began"):
 
 
 class Moved(msgspec.Struct, frozen=True, tag="moved"):
-    """Progress since the last such line: by stage, the things and bytes to do, and those done."""
+    """Progress since the last such line: things and bytes to do, and things and bytes done, by
+    stage."""
 
     stages: dict[Stage, tuple[int, int, int, int]]
     finished: int  #: projects
@@ -47,7 +48,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """The last line: what the run must know about the work of this child."""
+    """The last line: facts that the run must know about the work of this child."""
 
     counts: dict[str, int] = {}
     answered: bool = False

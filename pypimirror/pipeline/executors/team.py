@@ -1,18 +1,17 @@
-"""Children that work on a run: one a core, started and watched by the process that leads the run.
+"""Children that work on a run: one for each core. The process that leads the run watches them.
 
 The rules:
 
 * A child is a worker like any other (`catalog.claims`): it claims projects, takes them through the
   stages, and claims the next. The leading process works on none of them meanwhile.
-* Children share what the upstream sees of this machine: together they have as many connections as
-  one process would have (`shares`).
+* Children share the connections of one process (`shares`), so the upstream sees no more of them.
 * A child ends when its input ends. So it ends with the leading process, however that ends.
 * If a child dies, its claims are free, and others take its projects. Another child is started in
-  its place, at most `RESTARTS` times in a run. What no child did, the leading process does itself.
+  its place, at most `RESTARTS` times in a run. The leading process does what no child did.
 * A child that says nothing for `SILENCE` seconds hangs or was stopped. It is killed: on SQLite, it
   may be in the middle of a transaction, and all others would wait for it.
-* If one child cannot go on, because the disk is full or the catalog is away, the others are ended
-  too, and the run ends with its problem.
+* If one child cannot continue, because the disk is full or the catalog does not answer, the others
+  are ended too, and the run ends with that child's problem.
 """
 
 from __future__ import annotations
@@ -84,7 +83,8 @@ def work(
     """Take all projects that are free through `stages`, in children, and wait for them.
 
     The other arguments are those of `loop.WorkOff`. Return the number of the last batch, and
-    whether all is done: some projects may be left if children died, or if there is only one child.
+    whether everything is done: projects may be left if children died, or if there is only one
+    child.
     Raises `StoppedError` if the run cannot go on, and `Cancelled`.
     """
     found = shares(run.config, cores)
@@ -251,7 +251,7 @@ class _Team:
             return self._said.setdefault(text, member.place) == member.place
 
     def _settle(self, member: _Member) -> None:
-        """Take over what a child that has ended has learnt."""
+        """Take over the results of a child that has ended."""
         self._slots.clear(member.place)
         ended = member.ended
         if ended is None:
@@ -272,14 +272,14 @@ class _Team:
         )
 
     def _learn_from_catalog(self, dead: Sequence[_Member]) -> None:
-        """Take over what dead children have learnt, as far as they have recorded it."""
+        """Take over the results of dead children from the catalog."""
         ids = {member.worker for member in dead}
         with self.run.catalog.read() as connection:
             found = workers.of_run(connection, self.run.id)
         self.run.ledger.learn_from_catalog([row for row in found if row.id in ids])
 
     def _mourn(self, member: _Member) -> None:
-        """Start another child in place of one that has died."""
+        """Report a dead child, and start another one in its place."""
         status = member.process.returncode
         ended = f"{member.name} (process {member.process.pid}) ended with status {status}"
         self.deaths += 1

@@ -137,7 +137,7 @@ def explain(
 
 
 def _with_demand(config: Config, project: ProjectName, verdict: Verdict) -> Verdict:
-    """Say of a project that is not mirrored whether clients may ask for it."""
+    """Add whether clients may ask for a project that is not mirrored."""
     if verdict.selected or not config.on_demand.projects:
         return verdict
     allowed = policy(config).explain_project(project)
@@ -147,7 +147,7 @@ def _with_demand(config: Config, project: ProjectName, verdict: Verdict) -> Verd
 
 
 def _with_needs(verdict: Verdict, needed: str) -> Verdict:
-    """Add who needs something to why it is mirrored or not."""
+    """Add to a verdict which projects need the file."""
     is_need = verdict.rule == "select.dependencies"
     if not needed or (verdict.selected and not is_need):
         return verdict
@@ -155,7 +155,7 @@ def _with_needs(verdict: Verdict, needed: str) -> Verdict:
 
 
 def _with_closure(entry: FileExplanation, project: ProjectName, why: Why) -> FileExplanation:
-    """Say of a file that is mirrored who needs it, and whether it is known what it requires."""
+    """Add to a mirrored file's verdict who needs it, and whether its requirements are known."""
     if not entry.verdict.selected:
         return entry
     verdict, needed = entry.verdict, why.of_file(project, entry.file)
@@ -240,14 +240,14 @@ def explained(
 
 
 def _refused(run: Run, project: ProjectName) -> dict[str, Problem]:
-    """Return the standing refusals of the last run for a project, by file."""
+    """Return the refusals that the last run recorded for a project, by file."""
     with run.catalog.read() as connection:
         found = doubts.standing_refusals(connection, [project])
     return {problem.file: problem for problem in found}
 
 
 def _with_refusal(entry: FileExplanation, refused: Mapping[str, Problem]) -> FileExplanation:
-    """Show a standing refusal as the verdict of a selected file."""
+    """Show a recorded refusal as the verdict of a selected file."""
     problem = refused.get(entry.file)
     if problem is None or not entry.verdict.selected:
         return entry

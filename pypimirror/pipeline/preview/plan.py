@@ -154,7 +154,9 @@ def _batches(run: Run) -> Iterator[list[int]]:
 
 
 def _follow(run: Run) -> tuple[Run, bool]:
-    """Read the pages of what is needed. Return the run that knows it, and whether that is all."""
+    """Read the pages of needed projects. Return the run that knows them, and whether these are
+    all.
+    """
     is_known = True
     while needs.is_due(run):
         is_known = rounds.close(run)
@@ -174,7 +176,7 @@ def _warn_of_unknown(run: Run, found: Plan) -> None:
 
 
 def rest(run: Run) -> Plan:
-    """Return what a run would do after its discovery, from the catalog alone. Nothing is
+    """Return the work that is left for a run after its discovery, by the catalog alone. Nothing is
     changed.
     """
     found = Plan(run.names or ())

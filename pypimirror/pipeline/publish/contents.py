@@ -144,7 +144,7 @@ def _serial_on_disk(run: Run, project: str) -> int | None:
     found = []
     for path in page_paths(project, run.config.publish.formats).values():
         try:
-            if run.storage.has_below(path.rpartition("/")[0]):  # of a new project, there is nothing
+            if run.storage.has_below(path.rpartition("/")[0]):  # a new project has nothing there
                 found.append(rendering.serial_of(run.storage.read(path) or b""))
         except StorageError:
             continue

@@ -2,8 +2,8 @@
 
 `finish` does this in order: withdraw files that are no longer offered (if the deletion guard
 agrees), render the pages that shrink, write the root index, remove pages, and finally remove bytes
-whose grace period is over. Most runs find none of this to do, so what renders pages is imported
-only for a page that must be rendered.
+whose grace period is over. Most runs have none of this to do, so the modules that render pages are
+imported only for a page that must be rendered.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _write_root(run: Run, *, with_gone: bool) -> bool:
 
 
 def _note_summaries(run: Run) -> None:
-    """Note what projects say of themselves, where an earlier version wrote their pages."""
+    """Note the summaries of projects whose pages an earlier version wrote."""
     with run.catalog.read() as connection:
         if marks.is_set(connection, SUMMARIES):
             return

@@ -1,4 +1,4 @@
-"""The forms of pages: those that there are, those that are asked for, and those on disk."""
+"""The forms of pages: all known forms, the configured ones, and those on disk."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ After an upgrade, pages should be written differently although nothing has chang
 rules:
 
 * Each page's row has the renderer version that wrote it (`projects.page_renderer`). It is set in
-  the transaction that notes the written page. Rows from before there were versions have none.
+  the transaction that notes the written page. Rows that are older than the first version have none.
 * A page of another version than this program's is rendered again, after an upgrade and after a
   downgrade. Each run renders `AT_ONCE` of them, so that no run takes hours. The root index is only
   one page and is rendered again at once.

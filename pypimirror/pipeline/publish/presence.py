@@ -2,9 +2,9 @@
 
 No page is written that links to a missing file, whatever the catalog says. The catalog or the
 mirror root may have been restored, or another catalog may have worked on the same directory. The
-check runs before a batch is worked on, so that lost files are fetched in the same run, and again
-when a page is rendered, which then leaves lost files out. That holds also for files that the same
-batch has placed a moment ago: a bad disk may have cut them.
+check runs before a batch is worked on, so that lost files are fetched in the same run. It runs
+again when a page is rendered, and the page leaves lost files out. Files that the same batch has
+just placed are checked, too: a bad disk may have truncated them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ F = TypeVar("F", bound=FileRecord)
 
 
 def take_back(run: Run, rows: Iterable[ProjectFile]) -> bool:
-    """Have those of these files that are missing fetched again. Return whether there are some."""
+    """Mark the missing ones of these files to be fetched again. Return whether there are some."""
     wrong = absent(run, [(row, row.project) for row in rows if row.state != State.WITHDRAWN])
     if wrong:
         missing.note(run, wrong)
@@ -36,10 +36,10 @@ def take_back(run: Run, rows: Iterable[ProjectFile]) -> bool:
 
 
 def absent(run: Run, held: Iterable[tuple[F, str]]) -> list[tuple[F, Problem]]:
-    """Return the files that the catalog says are here and that are not, with their problems.
+    """Return the files that are missing though the catalog has them, with their problems.
 
     Each file comes with the name of its project. The storage is asked for many of them at once.
-    Raises `CatalogError` if a row is damaged: then the file must not be given up.
+    Raises `CatalogError` if a row is damaged: then the file must not count as lost.
     """
     held = [(row, project) for row, project in held if _should_be_here(row)]
     asked = {key: None for row, project in held for key in _keys(row, project)}
@@ -55,7 +55,7 @@ def _should_be_here(row: FileRecord) -> bool:
 
 
 def _keys(row: FileRecord, project: str) -> Iterator[str]:
-    """Yield the key of a file, and those of the files that it has beside it."""
+    """Yield the key of a file, and the keys of its sidecars."""
     key = file_path(project, row.filename, row.location)
     yield key
     if row.metadata_sha256:

@@ -1,7 +1,7 @@
 """Publish: render the pages that changed.
 
-For a batch, verified files become published. `publish.finishing` does what concerns the mirror as a
-whole.
+For a batch, verified files become published. `publish.finishing` does the work that concerns the
+whole mirror.
 """
 
 from __future__ import annotations

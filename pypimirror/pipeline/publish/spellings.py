@@ -1,4 +1,4 @@
-"""Bytes that the directory has under one name and the catalog under several spellings of it.
+"""Bytes that have one name in the directory and several spellings of this name in the catalog.
 
 A mirror made by an older version may have such names, on a file system that ignores case or Unicode
 form. `pypimirror.pipeline.discover.decisions.collisions` decides who owns the bytes. Before bytes

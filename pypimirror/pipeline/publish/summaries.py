@@ -1,8 +1,8 @@
-"""Notes what projects say of themselves, so that people can search: summary, and what is required.
+"""Notes the summary and the requirements of each project, for search and for `required by`.
 
-It comes from the core metadata of the newest release that has some here. If no file has any, the
-newest sdist says it in its PKG-INFO. It is noted in the transaction that notes the page. Projects
-whose pages an earlier version has written get theirs later, some in each run.
+They come from the core metadata of the newest release that has core metadata here. If no file has
+any, they come from the PKG-INFO of the newest sdist. They are noted in the transaction that notes
+the page. For pages that an earlier version wrote, each run notes some more.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def read(
     held: Mapping[int, Iterable[FileRecord]],
     known: Mapping[int, bytes | None],
 ) -> Noted:
-    """Return what to note of these projects (id and name), where it is not noted yet.
+    """Return the new notes on these projects (id and name).
 
-    `known` are the sources of what is noted, by project id.
+    `known` has the sources of the notes that exist, by project id.
     """
     chosen = {number: _newest(name, held.get(number, ())) for number, name in named}
     changed = [
@@ -57,7 +57,7 @@ def read(
 
 
 def fill(run: Run) -> None:
-    """Note what is missing of projects whose pages an earlier version wrote, until nothing is."""
+    """Note the summaries of projects whose pages an earlier version wrote, until all have one."""
     last = 0
     for _ in range(AT_ONCE // _CHUNK):
         with run.catalog.read() as connection:
@@ -81,9 +81,9 @@ def _by_project(connection: Connection, ids: Sequence[int]) -> dict[int, list[Fi
 
 
 def _newest(project: str, held: Iterable[FileRecord]) -> FileRecord | None:
-    """Return the file that says it: of the newest final release that has core metadata.
+    """Return the file to read: one with core metadata, of the newest final release that has one.
 
-    Else it is an sdist.
+    If no file has core metadata, return an sdist.
     """
     here = [file for file in held if not file.linked]
     described = [file for file in here if file.metadata_sha256]

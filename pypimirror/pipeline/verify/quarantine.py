@@ -206,8 +206,8 @@ def let_in(catalog: Catalog, workspace: Workspace, name: str) -> str | None:
 
 
 def elsewhere(catalog: Catalog, name: str) -> str | None:
-    """Return where the bytes of a file may be that the catalog says is in quarantine; None if it
-    says no such thing.
+    """Return where the quarantined bytes of a file may be; None if the catalog does not say that
+    the file is in quarantine.
 
     A worker keeps refused bytes on its own disk, and the workers of a run may be on many machines.
     """

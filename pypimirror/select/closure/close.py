@@ -16,7 +16,7 @@ The rules:
    chain.
 6. So a closure can grow: releases and documents that become known later are added to a `Walk`, and
    the result is the same as if they had been known from the beginning. Only the chains may be
-   longer. If a release or a document goes away, the closure must be computed anew.
+   longer. If a release or a document disappears, the closure must be computed from the beginning.
 
 A release without a known document makes no demands, and is in `unknown`.
 """
@@ -130,7 +130,7 @@ class Walk:
         self._masks = masks
         self._most = most
         self._build = build
-        #: By project: by versions and extra, the environments that are asked for.
+        #: By project: by versions and extra, the demanded environments.
         self._asked: dict[str, dict[tuple[str, str], int]] = {}
         self._waiting: deque[tuple[str, str, str, int, Release | None]] = deque()
         self._reached: dict[str, dict[str, list[Release]]] = {}  # by project and versions
@@ -155,7 +155,7 @@ class Walk:
         self._run()
 
     def _learn(self, project: str, found: Sequence[Release]) -> None:
-        """Add releases of a project, and follow again what was asked of it."""
+        """Add releases of a project, and follow the demands for it again."""
         old = self._releases.get(project)
         if old is None:
             self._releases[project] = list(found)
@@ -182,7 +182,7 @@ class Walk:
             self._follow_documents(release, fresh, extra, mask)
 
     def _root(self, root: Root) -> None:
-        """Note what the configuration demands. It counts as the first to demand it."""
+        """Note a demand of the configuration. It counts as the first demand."""
         project = root.project
         if project not in self._rooted:
             self._rooted.add(project)
@@ -267,7 +267,7 @@ class Walk:
                     self._follow(release, document.build, extra, admitted)
 
     def _follow(self, release: Release, requires: Iterable[Parts], extra: str, mask: int) -> None:
-        """Follow what a release requires of who asks for an extra, or for none."""
+        """Follow the requirements of a release for an extra, or for none."""
         met_by = self._met_by[extra]
         for each in requires:
             met = met_by.get(each.marker)
@@ -284,7 +284,7 @@ class Walk:
     def _met(self, marker: str, extra: str) -> int:
         """Return the environments in which a requirement with this marker counts for an extra."""
         if extra and not names_extra(marker):
-            return 0  # whoever asks for an extra asks for none as well
+            return 0  # a request for an extra includes the requirements without extras
         return self._masks.of_marker(marker, extra)
 
 

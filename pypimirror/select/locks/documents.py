@@ -31,7 +31,7 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a text stands in a lock. It is looked for only when a message tells it."""
+    """The place of a text in a lock. Its line is computed only for a message."""
 
     document: Document
     text: str
@@ -86,7 +86,7 @@ class Document:
             )
 
     def check_major(self, stated: object, known: tuple[int, ...], key: str) -> None:
-        """Do the same for a format whose versions below the next whole number can all be read."""
+        """Do the same for a format that stays readable until the next major version."""
         major = str(stated).partition(".")[0]
         if stated is None or major not in map(str, known):
             versions = tuple(f"{number}.x" for number in known)

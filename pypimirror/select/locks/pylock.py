@@ -80,7 +80,7 @@ def _elsewhere(package: Package) -> str:
 
 
 def _in_todays_form(table: Table, place: str) -> Table:
-    """Return a package whose sdist, if it is of an old form, is called as today's are."""
+    """Return a package; an sdist of an old form gets a name in today's form."""
     name, version, sdist = table.get("name"), table.get("version"), table.get("sdist")
     if not isinstance(sdist, dict) or not isinstance(name, str) or not isinstance(version, str):
         return table
@@ -90,7 +90,7 @@ def _in_todays_form(table: Table, place: str) -> Table:
 
 
 def _name_of(file: Table, place: object) -> str:
-    """Return the name of a file, as the specification has it; raises `LockError`."""
+    """Return the name of a file by the rules of the specification; raises `LockError`."""
     named = str(file.get("name") or file.get("path") or "")
     return named.rpartition("/")[2] or name_in(str(file.get("url", "")), place)
 

@@ -1,4 +1,4 @@
-"""On demand, the server's half: what is not held is asked of the fetcher, a child process.
+"""On demand, the server's half: it asks the fetcher, a child process, for files that are not held.
 
 `demand` answers requests; `pages` and `files` decide what a client gets, `streaming` sends a file
 that is still arriving. `link` has the questions, `fetcher` the process, `figures` the metrics. None

@@ -1,4 +1,4 @@
-"""Answers of a web server that can ask a fetcher for what is not in the tree."""
+"""Answers of a web server that can ask a fetcher for files that are not in the tree."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The fetcher's process: started with the server, started again when it dies, ended with it.
 
-It gets one end of a pair of sockets, and ends at the end of its input: so it ends, too, if this
-server is killed. What it writes to its output or its errors goes to the errors of this server.
+It gets one end of a pair of sockets, and ends when its input ends. So it also ends if this server
+is killed. Its standard output and standard error go to the standard error of this server.
 """
 
 from __future__ import annotations

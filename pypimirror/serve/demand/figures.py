@@ -1,4 +1,4 @@
-"""What `/metrics` says of on demand: counts of this server, and the figures of its fetcher."""
+"""Metrics of `[on_demand]`: counts of this server, and the figures of its fetcher."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Figures:
         self._seconds = 0.0
 
     def took(self, seconds: float) -> None:
-        """Note how long a client waited for the first byte of something that was not here."""
+        """Note how long a client waited for the first byte of a file or page that was not here."""
         self._times[bisect_left(BOUNDS, seconds)] += 1
         self._seconds += seconds
 

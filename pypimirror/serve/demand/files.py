@@ -1,7 +1,7 @@
 """Files that are not in the mirror's tree.
 
-A small file is verified before its first byte goes out, if that takes no longer than a client
-waits. Others are streamed (`streaming`). Nothing here is ever 404 but what no upstream offers.
+A small file is verified before its first byte goes out, if a client can wait so long. Others are
+streamed (`streaming`). Only a file that no upstream offers is 404.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Files:
                 for tree in self._places(question, answer):
                     if here := answers.package(tree, request, [project, filename]):
                         return here
-                return self._failed(503, "This file was moved in this moment. Ask again.")
+                return self._failed(503, "This file was just moved. Ask again.")
             case Absent():
                 self._nothing.note((project, filename), answer.reason, answer.seconds)
                 return text(404, answer.reason)
@@ -145,10 +145,10 @@ def _is_large(coming: Coming) -> bool:
 
 
 def _can_stream(request: Request, coming: Coming) -> bool:
-    """Whether a client of this answer notices that it was cut, and the server what to cut.
+    """Whether the client would notice a cut answer, and whether the server can hold back its end.
 
-    A length shows that the end is missing, or in HTTP/1.1 a last chunk. An answer to HEAD has no
-    chunks, and an empty file nothing that can be held back.
+    A client notices by the length, or in HTTP/1.1 by the missing last chunk. An answer to HEAD has
+    no chunks, and an empty file has no end to hold back.
     """
     if proving(coming) is None or coming.size == 0:
         return False

@@ -1,7 +1,7 @@
 """Questions to the fetcher, and its answers. All clients that want the same thing share a question.
 
-A client that goes away changes nothing: a question is never taken back. Everything here runs in one
-thread, in greenlets: `Link.talk` reads, a greenlet of its own writes, and others wait.
+If a client leaves, its question stays. Everything here runs in greenlets of one thread: `Link.talk`
+reads, another greenlet writes, and all others wait.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class Gone:
     reason: str
 
 
-#: What is asked for: a project and a file name; no file name means a page, no project the list.
+#: The subject of a question: a project and a file name. No file name: a page; no project: the list.
 Thing = tuple[str | None, str | None]
 
 
 class Question:
-    """What some clients wait for."""
+    """A question for which some clients wait."""
 
     def __init__(self, thing: Thing) -> None:
         self.thing = thing
@@ -75,7 +75,7 @@ class Question:
         return self.answer
 
     def tell(self, news: Coming | Final | Gone) -> None:
-        """Give news to all who wait."""
+        """Give news to all waiting greenlets."""
         if isinstance(news, Coming):
             self.coming = news
         else:
@@ -103,7 +103,7 @@ class Link:
         if self._lines is None:
             question.tell(Gone("The fetcher of this mirror is not running; it is started again."))
         elif len(self._by_id) >= MOST_OPEN:
-            question.tell(Gone("Too many files and pages are being asked for."))
+            question.tell(Gone("Too many files and pages are requested now."))
         else:
             number = next(self._ids)
             self._by_thing[thing] = self._by_id[number] = question
@@ -111,7 +111,7 @@ class Link:
         return question
 
     def used(self, files: list[tuple[str, str]]) -> bool:
-        """Tell which files were served; return whether anybody was told."""
+        """Tell the fetcher which files were served; return whether there is a fetcher."""
         if self._lines is None:
             return False
         self._lines.put(line(Used(files)))
@@ -122,7 +122,7 @@ class Link:
         self._lines = SimpleQueue()
 
     def hang_up(self) -> None:
-        """Tell the fetcher to end, after all that was said before."""
+        """Tell the fetcher to end after all earlier messages."""
         if self._lines is not None:
             self._lines.put(b"")
 
@@ -162,8 +162,8 @@ class Link:
                 question.tell(message)
         elif (question := self._by_id.pop(message.id, None)) is not None:
             question.tell(message)
-            # Those who wait go on before this greenlet begins. Until then, nobody has noted the
-            # answer, and whoever asks now gets it from the question.
+            # Waiting greenlets run before this one. Until then, nobody has noted the answer, and a
+            # new request gets it from the question.
             gevent.spawn(self._forget, question)
 
     def _forget(self, question: Question) -> None:

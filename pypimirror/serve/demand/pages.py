@@ -1,8 +1,9 @@
-"""Pages of projects, and the list of all projects, when the fetcher says which page is right.
+"""Pages of projects, and the list of all projects, if the fetcher decides which page is right.
 
-While a page is believed, the fetcher is not asked. Else it is, and an older page goes out if the
-upstream is slow or away: the client must not wait, and must never read "absent" from "away". What
-the mirror holds is the better page then, because all of it can be installed.
+While a page is believed, the fetcher is not asked. Otherwise it is asked, and if the upstream is
+slow or does not answer, the client gets an older page: it must neither wait for long nor believe
+that the project does not exist. The page of the held files is the better one then, because all of
+them can be installed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ PATIENCE = 12.0
 #: Seconds after which a client may ask again.
 AGAIN = "2"
 
-#: Seconds for which it is believed that the configuration leaves out a project.
+#: Seconds for which it is remembered that the configuration leaves out a project.
 REFUSED = 300.0
 
 #: Most pages, and most absent projects, that are remembered.
@@ -50,7 +51,7 @@ class _Page:
 
     @property
     def plain(self) -> Directory | None:
-        """Where it is, if it can be sent without a warning from a directory."""
+        """The directory that has the page, if it can be sent without a warning."""
         return self.tree if isinstance(self.tree, Directory) and not self.warning else None
 
 
@@ -69,7 +70,7 @@ class Pages:
         self._link = link
         self._figures = figures
         self._pages: Remembered[str | None, _Page] = Remembered(MOST)
-        # Apart, so that a storm of wrong names does not push out pages.
+        # Kept apart from pages, so that many wrong names cannot displace pages.
         self._nothing: Remembered[str | None, _Nothing] = Remembered(MOST)
         self._tell: Callable[[Believed], None] = lambda _: None
 
@@ -90,16 +91,16 @@ class Pages:
         return response
 
     def believed_tree(self, project: str | None) -> Directory | None:
-        """Return where a page is, if nobody must be asked for it; None without such a page."""
+        """Return the place of a page that is believed; None if the fetcher must be asked."""
         page = self._pages.believed(project)
         return page.plain if page is not None else None
 
     def on_belief(self, tell: Callable[[Believed], None]) -> None:
-        """Tell, from now on, of each page that nobody must be asked for."""
+        """Report each page that is believed from now on."""
         self._tell = tell
 
     def believed_pages(self) -> Iterator[Believed]:
-        """Yield all pages that nobody must be asked for."""
+        """Yield all pages that are believed now."""
         for project, page, until in self._pages:
             if page.plain is not None:
                 yield Believed(project, page.plain.shown, until)
@@ -140,7 +141,7 @@ class Pages:
                 self._believe(project, page, here.seconds)
                 self._nothing.forget(project)
                 return response
-        told = f"{_named(project)} went in this moment. Try again."
+        told = f"{_named(project)} was just removed. Try again."
         return self._failed(503, told)
 
     def _none(self, request: Request, project: str | None, answer: Refused | Absent) -> Response:
@@ -159,7 +160,7 @@ class Pages:
     def _older(
         self, request: Request, project: str | None, warning: str, *, held_first: bool
     ) -> Response | None:
-        """Answer with an older page: of all that may be had, or of what is held."""
+        """Answer with an older page: the last known one, or that of the held files."""
         last = self._pages.last(project)
         trees = [self._tree if last is None else last.tree, self._tree]
         for tree in reversed(trees) if held_first else trees:
@@ -190,7 +191,7 @@ def can_be_a_project(name: str) -> bool:
 
 
 def unavailable(status: int, reason: str) -> Response:
-    """Answer that something cannot be had now.
+    """Answer that a page or file is not available now.
 
     pip asks again after 502 and 503, and waits for `Retry-After`; after 504 it gives up.
     """
@@ -200,7 +201,7 @@ def unavailable(status: int, reason: str) -> Response:
 
 
 def status_of(answer: Final | Gone) -> int:
-    """Return the status for an answer that has nothing."""
+    """Return the HTTP status for an answer of the fetcher without a page or file."""
     return 503 if isinstance(answer, Gone) else 502
 
 

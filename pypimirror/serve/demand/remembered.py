@@ -1,4 +1,4 @@
-"""What is believed for a time, in a bounded number: the least recently noted goes first."""
+"""Values that are believed for some time. Their number is bounded: the oldest are dropped first."""
 
 from __future__ import annotations
 

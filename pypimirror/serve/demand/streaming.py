@@ -1,12 +1,12 @@
 """Send a file that is still arriving, so that it is complete only if it is right.
 
-Headers go out at once, and bytes as they arrive, except the last ones that are here. The server
-hashes what it sends. The end follows when the fetcher has verified the file and what was sent has
-the claimed digest: whatever the fetcher did, such as begin again with other bytes. Else the
-connection is cut: an answer with a Content-Length lacks bytes then, and a chunked one its last
-chunk.
+Headers go out at once, and bytes as they arrive, except the last bytes that have arrived. The
+server hashes the bytes that it sends. The end goes out only when the fetcher has verified the file
+and the sent bytes have the claimed digest. So it does not matter whether the fetcher began again
+with other bytes. Otherwise the server cuts the connection: then an answer with a Content-Length
+lacks bytes, and a chunked answer lacks its last chunk.
 
-Clients give up if they hear nothing for a while. So in a pause, a byte goes out now and then.
+Clients give up if no byte comes for a while. So during a pause, a byte goes out now and then.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ HELD_BACK = 64 * 1024
 #: Seconds without a byte after which one is sent.
 PAUSE = 5.0
 
-#: Seconds between two looks whether a part has grown: first and longest. The fetcher tells it only
-#: now and then. A look costs one `stat`.
+#: Seconds between two checks whether a part has grown: first and longest. The fetcher reports it
+#: only now and then. A check costs one `stat`.
 SOONEST, LATEST = 0.004, 0.25
 
-#: Claims that prove nothing of what is sent: other bytes with the same digest can be made.
+#: Algorithms that prove nothing, because somebody can make other bytes with the same digest.
 _WEAK = ("md5", "sha1")
 
 
@@ -108,7 +108,7 @@ class Body:
         self._question.wait(min(late, time.monotonic() + self._pause))
         self._pause = min(2 * self._pause, LATEST)
         if self._question.answer is None and time.monotonic() >= late:
-            if (spare := here - self._sent) > 1:  # what comes slowly is less than is held back
+            if (spare := here - self._sent) > 1:  # slow bytes are fewer than those held back
                 self._held = max(1, min(self._held, spare) - 1)
             self._heard = time.monotonic()
 
@@ -136,15 +136,15 @@ class Body:
         return data
 
     def _rest(self, here: Here) -> Iterator[bytes]:
-        """Yield the rest of a file that is here; the last bytes only if all of them are right."""
+        """Yield the rest of a complete file; its last bytes only if all bytes are right."""
         file = self._opened(here)
         if file is not None:
             with file.handle as handle:
                 yield from self._end(handle, file.size)
-        elif self._part is not None:  # it has gone to another place since
+        elif self._part is not None:  # it was moved meanwhile
             yield from self._end(self._part, os.fstat(self._part.fileno()).st_size)
         else:
-            raise _cut("it went in this moment")
+            raise _cut("it was just removed")
 
     def _end(self, handle: IO[bytes], size: int) -> Iterator[bytes]:
         if self._sent > size or self._size not in (None, size):
@@ -163,7 +163,7 @@ class Body:
 
 
 def _received(coming: Coming) -> int:
-    """Return how many bytes are here. They are told only now and then."""
+    """Return how many bytes have arrived. The fetcher reports that only now and then."""
     try:
         return Path(coming.path).stat().st_size
     except OSError:

@@ -1,4 +1,4 @@
-"""Which files were sent: noted for each, and told now and then."""
+"""Notes which files were sent, and reports them now and then."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Files = list[tuple[str, str]]  #: projects and file names
 
 
 class Usage:
-    """The files that were sent. `tell` returns whether somebody was told."""
+    """The files that were sent. `tell` returns whether somebody got the report."""
 
     def __init__(self, tell: Callable[[Files], bool]) -> None:
         self._tell = tell
@@ -34,12 +34,12 @@ class Usage:
             self._used.update(files)
 
     def tell_often(self) -> None:
-        """Tell for ever."""
+        """Report now and then, for ever."""
         while True:
             gevent.sleep(USED)
             self.tell()
 
     def tell(self) -> None:
-        """Tell now, if there is something to tell."""
+        """Report now, if files were sent."""
         if self._used and self._tell(sorted(self._used)):
             self._used.clear()

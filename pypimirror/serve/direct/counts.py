@@ -1,7 +1,7 @@
 """Counts of answers, in memory that all processes of the web server share.
 
-Each process has a row and writes only there. A process that is started again goes on with the row
-of the one before, so no count ever falls.
+Each process has a row and writes only there. A process that is started again continues the row of
+its predecessor, so no count ever falls.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _BYTES = 8  #: of a number
 
 
 def shared_memory(rows: int) -> int:
-    """Return the descriptor of memory for the counts of so many processes."""
+    """Return the descriptor of memory for the counts of this many processes."""
     if hasattr(os, "memfd_create"):
         memory = os.memfd_create("counts")
     else:

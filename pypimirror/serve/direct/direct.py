@@ -1,8 +1,8 @@
 """Find the direct answer to a request: a page of a project, the root index, or a file.
 
-There is none for an address with an escape, a query or a name that is not normalised, nor for what
-is absent. The rules of the long way hold here, too: `negotiation` chooses the form of a page,
-`answers` says its headers, `files` what may be opened.
+There is none for an address with an escape, a query or a name that is not normalised, nor for an
+absent file. The rules of the long way apply here, too: `negotiation` chooses the form of a page,
+`answers` makes its headers, `files` decides what may be opened.
 """
 
 from __future__ import annotations
@@ -30,23 +30,25 @@ _NOT_MODIFIED = b"HTTP/1.1 304 Not Modified\r\n"
 
 
 class Answer(NamedTuple):
-    """What is sent: a head without its date and its end, and a body."""
+    """An answer: a head without its date and its end, and a body."""
 
     status: int
     head: bytes
     body: bytes = b""
-    file: FileIO | None = None  #: the body, open; who sends the answer closes it
+    file: FileIO | None = None  #: the body, open; the sender closes it
     size: int = 0  #: bytes of the file
 
 
 class Hits(Protocol):
-    """What is right to send without asking anybody, and who hears that it was sent."""
+    """Says which pages can be sent without a question, and is told which files were sent."""
 
     def page_tree(self, project: str | None) -> Directory | None:
-        """Return where the page of a project is, or the root index; None: it must be asked for."""
+        """Return the tree that has a project's page, or the root index; None: the fetcher must be
+        asked.
+        """
 
     def file(self, parts: list[str]) -> None:
-        """Hear that the file `packages/<parts>` was sent."""
+        """Note that the file `packages/<parts>` was sent."""
 
 
 class Held:
@@ -88,7 +90,7 @@ class Direct:
         return answer
 
     def _page(self, head: Head, project: str | None) -> Answer | None:
-        # The better one of both forms is also the best if the other one is not there.
+        # If the preferred form exists, it does not matter whether the other form exists.
         form = negotiate(head.fields.accept, None, PAGE_NAMES)
         tree = self._hits.page_tree(project)
         if form is None or tree is None:

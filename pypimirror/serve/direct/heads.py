@@ -1,7 +1,7 @@
-"""Heads of requests that are plain: GET or HEAD of HTTP/1.1, and no header that needs thought.
+"""Heads of plain requests: GET or HEAD of HTTP/1.1, without a header that needs special treatment.
 
-Everything else is left to pywsgi, also each head that breaks a rule. Clients repeat their headers
-in each request, so that the headers are parsed once for many requests.
+pywsgi reads all other heads, also each head that breaks a rule. Clients repeat their headers in
+each request, so the headers are parsed once for many requests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[!-~](?:[ \t!-~]*
 #: A single strong ETag, as this server makes them.
 _ETAG = re.compile(r'"[0-9a-f-]+"')
 
-#: Headers that ask for something else than the whole file on the same connection.
+#: Headers that ask for something other than the whole file on the same connection.
 _NOT_PLAIN = frozenset(
     {
         *("content-length", "transfer-encoding", "trailer", "expect", "upgrade", "http2-settings"),
@@ -28,7 +28,7 @@ _NOT_PLAIN = frozenset(
 
 
 class Fields(NamedTuple):
-    """What the headers of a plain request say."""
+    """The values in the headers of a plain request."""
 
     accept: str  #: "" for none
     etag: str = ""  #: of `If-None-Match`, with its quotes; "" for none

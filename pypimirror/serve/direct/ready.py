@@ -1,9 +1,9 @@
 """Answers that are ready to send: rendered headers, and the bytes of small pages.
 
-An answer is used again while the file at its path is the one that it was made of: the same inode,
-size and times. That is looked up for each request, so that a new page is seen at once, and one
-that has gone is gone at once. A file that has changed in this moment could change again with the
-same time stamp, so nothing is kept of it.
+An answer is used again while the file at its path is the one that it was made from: the same inode,
+size and times. This is checked for each request, so clients see a new page at once, and a removed
+page no longer. A file that has just changed could change again with the same time stamp, so no
+answer with it is kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pypimirror.serve.files import OpenedFile
 
 State = tuple[int, ...]
 
-#: Bytes of all answers that are kept. A process of the web server has so many.
+#: Most bytes of all kept answers, in each process of the web server.
 MOST = 32 << 20
 #: Bytes that an answer takes besides those of its page.
 _OVERHEAD = 1500
@@ -42,12 +42,12 @@ class Ready(NamedTuple):
 
 
 def state_of(found: os.stat_result) -> State:
-    """Return what changes when another file is put in the place of this one."""
+    """Return values that change when another file replaces this one."""
     return found.st_ino, found.st_ctime_ns, found.st_mtime_ns, found.st_size, found.st_dev
 
 
 def make(file: OpenedFile, headers: Mapping[str, str], body: bytes | None) -> Ready:
-    """Return the answer with a file, of which `headers` tell."""
+    """Return the answer with a file; `headers` are its headers."""
     said = {
         **headers,
         "Content-Length": str(file.size),
@@ -61,7 +61,7 @@ def make(file: OpenedFile, headers: Mapping[str, str], body: bytes | None) -> Re
 
 
 class Kept:
-    """Answers by the path of their file. The least recently used ones go first."""
+    """Answers by the path of their file. The least recently used ones are dropped first."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most

@@ -28,8 +28,8 @@ _CANNOT = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 def send(connection: socket, answer: Answer, moves: Callable[[socket], None]) -> int:
     """Send an answer, close its file, and return the bytes of its body.
 
-    `moves` hears that a client takes long, and each time that it got some more. Raises `OSError`,
-    also if the client stands still.
+    `moves` is called if the client is slow, and again each time that it has accepted more bytes.
+    Raises `OSError`, also if the client accepts nothing.
     """
     head = b"%b%b" % (answer.head, _date(int(time.time())))
     if answer.file is None:

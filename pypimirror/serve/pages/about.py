@@ -1,9 +1,8 @@
-"""What a project says of itself: core metadata from the tree, else that of an sdist, and its
-description as HTML.
+"""The core metadata of a project, from the tree or from an sdist, and its description as HTML.
 
-All of it was written by strangers. A description is bounded in size and time, turned into HTML as
-other indexes do it, and then loses all that is not plain text with structure: pictures, styles,
-classes, ids. Links get `nofollow noopener`.
+Strangers wrote all of it. A description has bounds of size and time. It becomes HTML as on other
+indexes, and then loses everything but structured text: pictures, styles, classes, ids. Links get
+`nofollow noopener`.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class _TooLongError(BaseException):
 
 @dataclass(frozen=True)
 class About:
-    """What a file's core metadata says."""
+    """The parts of a file's core metadata that pages show."""
 
     summary: str = ""
     description: str = ""  #: HTML that is safe to show, as `Markup`
@@ -69,14 +68,14 @@ class About:
 
 
 class Descriptions:
-    """Reads core metadata from a tree, and keeps what was read."""
+    """Reads core metadata from a tree, and keeps it for later pages."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self.read = lru_cache(256)(self._read)
 
     def _read(self, path: str, digest: bytes) -> About | None:
-        """Return what core metadata at `path` says, or an sdist there; None if it is not here.
+        """Return the core metadata at `path`, or that of an sdist there; None if it is not here.
 
         `digest` is the sha256 of that file.
         """
@@ -90,7 +89,7 @@ class Descriptions:
 
 
 def read_file(tree: Tree, path: str, most: int = _MOST) -> bytes | None:
-    """Return the first bytes of a file of the tree, at most so many; None if it cannot be read."""
+    """Return at most this many first bytes of a file of the tree; None if it cannot be read."""
     top, *parts = path.split("/")
     try:
         opened = tree.open(top, *parts)
@@ -104,7 +103,7 @@ def read_file(tree: Tree, path: str, most: int = _MOST) -> bytes | None:
 
 
 def parse(metadata: bytes) -> About:
-    """Return what core metadata says."""
+    """Return the parts of core metadata that pages show."""
     from packaging.metadata import parse_email
 
     raw, _ = parse_email(metadata)
@@ -144,7 +143,7 @@ def _links(raw: Any) -> Iterator[tuple[str, str]]:
 
 
 def is_web(address: str) -> bool:
-    """Whether an address is one that a page may link to."""
+    """Whether a page may link to an address."""
     try:
         parts = urlsplit(address)
     except ValueError:
@@ -154,7 +153,7 @@ def is_web(address: str) -> bool:
 
 
 def described(text: str, content_type: str) -> Markup:
-    """Return a description as HTML, as plain text if it cannot be made in time."""
+    """Return a description as HTML, or as plain text if that takes too long."""
     cut = "" if len(text) <= _LONGEST else "<p>The rest of this description is not shown.</p>"
     text = text[:_LONGEST]
     try:
@@ -186,7 +185,7 @@ def _rendered(text: str, kind: str) -> str | None:
 
 
 def cleaned(html: str) -> str:
-    """Return HTML without all that a description may not have, with headings below ours."""
+    """Return HTML with only the elements that a description may have, and headings below ours."""
     html = nh3.clean(
         html,
         tags=_TAGS,
@@ -200,7 +199,7 @@ def cleaned(html: str) -> str:
 
     def below(found: re.Match[str]) -> str:
         nonlocal level
-        if not found[1]:  # readers of screens expect that no level is left out
+        if not found[1]:  # screen readers expect that no level is left out
             level = min(6, int(found[2]) + 2, level + 1)
         return f"<{found[1]}h{level}>"
 
@@ -209,7 +208,7 @@ def cleaned(html: str) -> str:
 
 @contextmanager
 def _at_most(seconds: float) -> Iterator[None]:
-    """Raise `_TooLongError` after so many seconds. Only for the main thread."""
+    """Raise `_TooLongError` after this many seconds. Only for the main thread."""
 
     def stop(_number: int, _frame: object) -> None:
         raise _TooLongError

@@ -2,8 +2,8 @@
 
 The child starts with the first request for a page. It answers one request at a time, and an answer
 is used again for `FRESH` seconds. If it fails or is too slow, it is ended, and the next request
-starts another one. Requests that would have to wait behind many others are refused at once. None of
-this touches the simple API.
+starts another one. If too many requests wait already, a new one is refused at once. The simple API
+is not affected.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LINE = 8192
 #: Names by which a client on this machine calls it.
 _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECASE)
 
-#: No script, style or image from elsewhere, no frame around a page, no form that leads away.
+#: No script, style or image from elsewhere, no frame around a page, no form to another server.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
     "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -74,7 +74,7 @@ class Pages:
         self._size = 0
 
     def has(self, path: str) -> bool:
-        """Whether a path, which begins with a slash, is one of a page."""
+        """Whether a path, which begins with a slash, is the path of a page."""
         return path == "/" or path.split("/", 2)[1] in FIRST
 
     def respond(self, request: Request, path: str, root: str) -> Response:
@@ -165,7 +165,7 @@ def _exactly(stream: IO[bytes], length: int) -> bytes:
 
 
 def _is_local(request: Request) -> bool:
-    """Whether the client is on this machine, calls it so, and is not behind a proxy here."""
+    """Whether the client is on this machine, names it by a loopback name, and uses no proxy."""
     forwarded = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via")
     address = request.environ.get("REMOTE_ADDR", "")
     near = address.startswith(("127.", "::ffff:127.")) or address == "::1"

@@ -20,7 +20,7 @@ Show = Callable[[float], str]
 
 @dataclass(frozen=True)
 class Shape:
-    """A rectangle, with the text that says what it stands for."""
+    """A rectangle, with a text that explains it."""
 
     x: str
     y: str
@@ -44,7 +44,7 @@ class Chart:
     ends: tuple[str, str]  #: labels of the horizontal axis
     head: Sequence[str]  #: of the table
     rows: Sequence[Sequence[str]]
-    legend: Sequence[tuple[int, str]] = ()  #: numbers of colours, and what they stand for
+    legend: Sequence[tuple[int, str]] = ()  #: numbers of colours, each with its meaning
     path: str = ""  #: of an area, instead of rectangles
 
 

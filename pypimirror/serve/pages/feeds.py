@@ -1,4 +1,4 @@
-"""RSS feeds of what is new on this mirror, and in one of its projects."""
+"""RSS feeds of new releases on this mirror, and of one project."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pypimirror.status import freshness
 
 
 def page(site: Site, visit: Visit) -> Made:
-    """Make the page, also while the catalog is away."""
+    """Make the page, also without a catalog."""
     held = fresh = example = None
     try:
         with site.reader.read() as connection:

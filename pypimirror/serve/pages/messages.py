@@ -1,4 +1,4 @@
-"""What the web server and the maker of pages say to each other, and which paths are pages. No I/O.
+"""The messages between the web server and the process that makes pages; the paths of pages. No I/O.
 
 The server writes one line of JSON, `Asked`. The child answers with one line, `Answer`, and then
 `Answer.length` bytes: the body, compressed by gzip.

@@ -1,7 +1,7 @@
 """The program that makes pages: `python -P -m pypimirror.serve.pages.program CONFIG`.
 
-It reads lines of JSON from standard input, answers each on standard output, and ends with its
-input; `messages` says in which form. Reasons for failures go to standard error. It writes nothing.
+It reads lines of JSON from standard input, answers each on standard output, and ends when its input
+ends; `messages` defines them. Reasons for failures go to standard error. It changes no file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pypimirror.system import streams
 _REST = 2.0
 
 
-#: How much this process stands back behind the web server: people wait, installers do not.
+#: How much lower the priority of this process is: installers come before people.
 LOW = 10
 
 
@@ -43,7 +43,7 @@ def main(config: Path) -> int:
     os.nice(LOW)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the web server, too
     output = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever else is printed must not be mixed with answers
+    os.dup2(2, 1)  # other output must not be mixed with answers
     site = Site(load(config), config)
     # The server sends a line when the one before is answered, so no line waits in a buffer.
     while line := sys.stdin.buffer.readline():
@@ -54,7 +54,7 @@ def main(config: Path) -> int:
 
 
 def answer(site: Site, visit: Visit) -> Made:
-    """Return the page, or one that says that the catalog is away."""
+    """Return the page, or a page that says that the catalog cannot be reached."""
     try:
         return respond(site, visit)
     except (CatalogAwayError, CatalogError) as error:

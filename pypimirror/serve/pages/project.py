@@ -24,7 +24,7 @@ from pypimirror.serve.pages.releases import Release
 from pypimirror.serve.pages.site import Site
 from pypimirror.serve.pages.visit import Made, Visit, redirect
 
-#: Most versions and files on one page, if not all are asked for; a page has at most 50 KB then.
+#: Most versions and files on one page, unless all are requested; a page then has at most 50 KB.
 _VERSIONS, _FILES = 40, 30
 #: Most dependents and requirements that are named.
 _NAMED = 100
@@ -50,7 +50,7 @@ _decode_provenance = msgspec.json.Decoder(_Provenance).decode
 
 @dataclass(frozen=True)
 class _Found:
-    """What the catalog knows of a project."""
+    """The facts in the catalog about a project."""
 
     row: ProjectRecord
     releases: list[Release]
@@ -103,7 +103,7 @@ def _find(connection: Connection, project: ProjectName, *, details: bool) -> _Fo
 
 
 def _why_not(site: Site, visit: Visit, project: ProjectName) -> str:
-    """Return why a project is not here, as far as the configuration says it."""
+    """Return why a project is not here, as far as the configuration explains it."""
     try:
         if site.selection is None:
             site.selection = Selection(site.config)
@@ -178,7 +178,7 @@ def _with_files(listed: list[Release], main: Release | None) -> set[str]:
 
 
 def _publishers(site: Site, project: str, those: list[ShownFile]) -> dict[str, str]:
-    """Return who published files, by name, as their attestations say."""
+    """Return the publishers of files, by file name, from their attestations."""
     found = {}
     for file in those:
         if file.provenance_sha256 is None:

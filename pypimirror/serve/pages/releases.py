@@ -70,7 +70,7 @@ class Release:
     @cached_property
     def uploaded(self) -> str:
         """When its first file was uploaded, as the simple API writes times; "": unknown."""
-        # They are all in one form, in which texts have the order of times.
+        # All have the same form, so the order of the texts is the order of the times.
         return min((file.upload_time for file in self.files if file.upload_time), default="")
 
     @cached_property
@@ -82,14 +82,14 @@ class Release:
 
     @cached_property
     def yank_reason(self) -> str:
-        """Why, if somebody said so."""
+        """The reason for the yank, if one is given."""
         if any(file.kept is not None for file in self.files):
             return "deleted upstream, and kept here"
         return next((line(file.yanked) for file in self.files if file.yanked), "")
 
     @cached_property
     def requires_python(self) -> str:
-        """The versions of Python that it is for, as its newest file says."""
+        """The versions of Python that its newest file supports."""
         return next((line(f.requires_python, 100) for f in self.files if f.requires_python), "")
 
     @cached_property
@@ -99,7 +99,7 @@ class Release:
 
     @property
     def described_by(self) -> ShownFile | None:
-        """A file that says what the project is: by its core metadata here, else an sdist."""
+        """A file with a description of the project: in core metadata here, else in an sdist."""
         here = [file for file in self.files if not file.linked]
         described = (file for file in here if file.metadata_sha256)
         sdists = (file for file in here if pkg_info.is_sdist(file.filename))

@@ -20,7 +20,7 @@ PAGES: dict[str, Callable[[Site, Visit], Made]] = {
     "feed": feeds.page,
 }
 
-#: First segments of pages that only those see who see the status.
+#: First segments of pages that only clients with access to the status see.
 _OF_STATUS = frozenset({"status", "status.json"})
 
 _TYPES = {
@@ -35,7 +35,7 @@ def respond(site: Site, visit: Visit) -> Made:
     first = visit.parts[0]
     if first == "static":
         return _static(site, visit)
-    if visit.path == "/favicon.ico":  # browsers ask for it beside what is no page, such as JSON
+    if visit.path == "/favicon.ico":  # browsers ask for it if an answer is no page, such as JSON
         return redirect(site.static_name("icon.svg"))
     page = PAGES.get(first)
     if page is None or (first in _OF_STATUS and not visit.sees_status):

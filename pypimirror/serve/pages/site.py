@@ -1,4 +1,4 @@
-"""What all pages share: configuration, catalog, tree, templates, and how values are shown."""
+"""Everything that pages share: configuration, catalog, tree, templates, and forms of values."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class CatalogAwayError(Exception):
 
 
 class Reader:
-    """Reads the catalog at `url`. It is opened when it is first needed, and again if it is
-    another file.
+    """Reads the catalog at `url`. It is opened when it is first needed, and again if another file
+    replaces it.
     """
 
     def __init__(self, url: str) -> None:
@@ -67,7 +67,7 @@ class Reader:
             raise CatalogAwayError(str(error)) from error
 
     def _identity(self) -> tuple[int, int] | None:
-        """Return what tells the file of the catalog from another one; None if it is no file."""
+        """Return the identity of the catalog's file; None if the catalog is no file."""
         if self._file is None:
             return None
         try:
@@ -78,7 +78,7 @@ class Reader:
         return found.st_dev, found.st_ino
 
     def rest(self) -> None:
-        """Close the file of the catalog: nobody looks at pages now."""
+        """Close the file of the catalog, because nobody looks at pages now."""
         if self._file is not None:
             self.close()
 
@@ -132,7 +132,7 @@ class Site:
 
     @cached_property
     def descriptions(self) -> Descriptions:
-        """What projects say of themselves."""
+        """The descriptions of projects."""
         return Descriptions(self.tree)
 
     def now(self) -> float:
@@ -150,29 +150,29 @@ class Site:
         return found.render(up=visit.up, visit=visit, now=self.now(), **values)
 
     def message(self, visit: Visit, status: int, text: str, title: str = "") -> Made:
-        """Return a page that only says something."""
+        """Return a page with only a message."""
         return self.page(visit, "message.html", status=status, title=title, text=text)
 
     def missing(self, visit: Visit, text: str = "There is no such page on this mirror.") -> Made:
-        """Return the answer for something that is not here."""
+        """Return the answer for a page that does not exist."""
         return self.message(visit, 404, text, "Not here")
 
     def is_new(self) -> bool:
-        """Whether the mirror root has no list of projects: no sync has come so far."""
+        """Whether the mirror root has no list of projects, because no sync has written one yet."""
         try:
             return not self.tree.names_present("simple", names=("index.html", "index.v1_json"))
         except (AwayError, OSError):
             return False
 
     def away(self, visit: Visit) -> Made:
-        """Return the answer while the catalog is away."""
+        """Return the answer while the catalog cannot be reached."""
         if self.is_new():
             return self.message(visit, 503, "No sync of this mirror has begun yet.", "Nothing here")
         text = (
-            "The catalog of this mirror is away, so this page cannot be shown now. Installing is "
-            "not affected: /simple/ is served as ever."
+            "The catalog of this mirror cannot be read, so this page cannot be shown. Installing "
+            "is not affected: /simple/ still works."
         )
-        return self.message(visit, 503, text, "The catalog is away")
+        return self.message(visit, 503, text, "The catalog cannot be read")
 
     def static(self, name: str) -> bytes | None:
         """Return a file of the folder `static`."""

@@ -99,7 +99,7 @@ def _values(days: Mapping[str, DayFigures | None], read: Read) -> dict[str, floa
 
 @dataclass(frozen=True)
 class Span:
-    """When a stage of a run was at work, in seconds since the first one began."""
+    """The time in which a stage of a run was at work, in seconds since the first stage began."""
 
     stage: str
     begin: float

@@ -1,4 +1,4 @@
-"""A request for a page as the makers of pages see it, and what they return. No I/O."""
+"""A request for a page, and its answer, as the modules that make pages use them. No I/O."""
 
 from __future__ import annotations
 

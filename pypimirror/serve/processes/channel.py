@@ -1,8 +1,8 @@
 """Messages between the first process and another one, and connections that go to the first.
 
-Each message is a head of five bytes, which says its kind and its length, and so many bytes. The
-descriptor of a connection travels with the head. The first process ends the channel when the other
-one has to end; a process that dies ends it, too.
+Each message is a head of five bytes with its kind and its length, and then the bytes of the
+message. The descriptor of a connection travels with the head. The first process ends the channel
+when the other process must end; if a process dies, its end of the channel closes, too.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _HEAD = struct.Struct("!cI")
 #: Most bytes of a message.
 _LONGEST = 4 << 20
 
-#: A program that is started does not get descriptors that came in a message, where this can be
-#: said; else Python closes them there.
+#: Child processes must not inherit descriptors that came in a message, if the system has a flag for
+#: this. Otherwise Python closes them in the child.
 _FLAGS = getattr(sockets, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Connection(NamedTuple):
-    """To the first process: a connection, with what was read of it."""
+    """To the first process: a connection, with the bytes that were read from it."""
 
     descriptor: int
     unread: bytes
@@ -41,7 +41,9 @@ class Used(NamedTuple):
 
 
 class Believed(NamedTuple):
-    """From the first process: where a page is, and until when (monotonic seconds) that is right."""
+    """From the first process: the place of a page, and until when (monotonic seconds) it is
+    believed.
+    """
 
     project: str | None  #: None: the list of projects
     root: str  #: of the tree that has it
@@ -74,7 +76,7 @@ class Channel:
                 self._socket.sendall(_HEAD.pack(kind, len(data)) + data)
 
     def messages(self) -> Iterator[Message]:
-        """Yield what comes, until the other end is closed. Raises `OSError` and `MsgspecError`.
+        """Yield messages until the other end is closed. Raises `OSError` and `MsgspecError`.
 
         The descriptor of a `Connection` belongs to the caller.
         """

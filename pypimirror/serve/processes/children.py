@@ -1,7 +1,7 @@
-"""The other processes of a web server: started, watched, told what is believed, and stopped.
+"""Starts, watches and stops the other processes of a web server, and tells them believed pages.
 
-They inherit the socket that listens. So no connection is lost that waits to be accepted when one of
-them dies, and one that stands still gets no new ones.
+They inherit the listening socket. So if one of them dies, no waiting connection is lost, and a
+process that hangs gets no new connections.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pypimirror.serve.processes.keeping import ended, keep
 
 MODULE = "pypimirror.serve.processes.program"
 
-#: Pages that may wait to be told to a process. It can do without them.
+#: Most messages about pages that wait for a process. It also works without them.
 _WAITING = 10_000
 
 _MEANWHILE = "the other processes serve meanwhile"
@@ -30,7 +30,7 @@ _MEANWHILE = "the other processes serve meanwhile"
 class Children:
     """`number` processes that serve `directory` on `listener`, and count in the file `counts`.
 
-    `hear` gets what they say. `believed`, with on demand, returns the pages that a new one is told.
+    `hear` gets their messages. `believed`, with on demand, returns the pages to tell a new process.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Children:
 
 
 def _tell(channel: Channel, news: SimpleQueue[Believed]) -> None:
-    """Tell what comes. A process that reads slowly holds up only this greenlet."""
+    """Send messages as they come. A slow reader holds up only this greenlet."""
     try:
         while True:
             channel.send(news.get())

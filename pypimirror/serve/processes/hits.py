@@ -1,4 +1,4 @@
-"""On demand in another process: what it was told, and what it tells."""
+"""On demand in another process: the pages that it believes, and reports of files that it sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pypimirror.serve.processes.channel import Believed, Channel, Message, Used
 
 
 class Told:
-    """The pages that the first process believes. It hears which files were sent."""
+    """The pages that the first process believes. It reports sent files to the first process."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel

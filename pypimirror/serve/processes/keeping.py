@@ -9,8 +9,8 @@ from collections.abc import Callable
 from gevent import subprocess
 from gevent.event import Event
 
-#: Seconds before a process that ended is started again. The pause doubles up to `LONGEST`, until
-#: one has lived for `LIVED` seconds.
+#: Seconds before an ended process is started again. The pause doubles up to `LONGEST`, until a
+#: process has lived for `LIVED` seconds.
 FIRST = 0.5
 LONGEST = 60.0
 LIVED = 60.0
@@ -20,9 +20,9 @@ GRACE = 2.0
 
 
 def keep(stopping: Event, once: Callable[[], str], meanwhile: str) -> None:
-    """Call `once` again and again, which runs the process and says how it ended.
+    """Call `once` again and again. It runs the process and says how it ended.
 
-    `meanwhile` says in a message what holds without it.
+    `meanwhile` is a clause for a message: what works without the process.
     """
     pause = FIRST
     while not stopping.is_set():

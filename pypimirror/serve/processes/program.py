@@ -1,11 +1,11 @@
 """Another process of the web server: `python -P -m pypimirror.serve.processes.program …`.
 
-The first process starts it, and hands down the socket that listens, one end of a channel, and the
-memory of the counts. It gives direct answers. A connection with any other request goes to the first
-process, with what was read of it, and stays there.
+The first process starts it. It inherits the listening socket, one end of a channel, and the memory
+of the counts. It gives direct answers. A connection with any other request goes to the first
+process, with the bytes that were read from it, and stays there.
 
-When its channel or SIGTERM says so, it accepts no more connections, gives running answers `DRAIN`
-seconds to finish, and ends. So it ends, too, if the first process is killed.
+When its channel ends, or after SIGTERM, it accepts no more connections, gives running answers
+`DRAIN` seconds to finish, and ends. So it also ends if the first process is killed.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _told(channel: Channel) -> Told:
 
 
 def _listen(channel: Channel, told: Told | None, stop: Event) -> None:
-    """Hear what is believed, until the channel ends."""
+    """Note believed pages until the channel ends."""
     try:
         for message in channel.messages():
             if told is not None:

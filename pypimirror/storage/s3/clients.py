@@ -1,9 +1,9 @@
 """The two client libraries, and the only place that imports them.
 
-obstore does what runs do most: small objects are put, asked for and read. One request costs it a
-tenth of the processor time that it costs boto3, and it leaves Python's lock to others meanwhile.
-boto3 does the rest: it finds credentials, lists, removes, and sends large objects in parts, because
-obstore knows no conditions there. `docs/decisions/0071-two-clients-for-s3.md` has the figures.
+obstore does the most frequent requests: it puts, asks for and reads small objects. A request takes
+a tenth of the CPU time of boto3, and other threads can run meanwhile. boto3 does the rest: it finds
+credentials, lists, removes, and sends large objects in parts, because obstore knows no conditions
+there. `docs/decisions/0071-two-clients-for-s3.md` has the figures.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from pypimirror.storage.s3.faults import BucketError, RequestError, of_botocore,
 from pypimirror.system import regular
 
 #: How long credentials are used before the SDK is asked again. obstore asks when less than five
-#: minutes are left. The SDK renews credentials ten minutes before their end or earlier, so those
-#: that are in use never end.
+#: minutes are left. The SDK renews credentials at least ten minutes before their end, so they never
+#: expire while they are used.
 _FRESH = timedelta(minutes=6)
 
 
 class Patience(Struct, frozen=True):
-    """How long a request is repeated that the server did not answer, or could not serve."""
+    """How long to repeat a request that the server did not answer, or could not serve."""
 
     tries: int = 7
     first: float = 0.2  #: seconds of the first pause; each further one is twice as long
@@ -46,7 +46,7 @@ class Credentials:
         self.failed: Exception | None = None  #: why they could not be renewed
 
     def __call__(self) -> dict[str, Any]:
-        """Return the credentials of now."""
+        """Return the present credentials."""
         try:
             now = self.found.get_frozen_credentials()
         except Exception as error:  # obstore hides it

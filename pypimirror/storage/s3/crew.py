@@ -1,7 +1,7 @@
 """Threads that send many requests at once.
 
-A few jobs wait for each thread; further ones are not even read. So neither the pages of a batch nor
-the files of a mirror are in memory together.
+Only a few jobs wait for each thread; further jobs are not read yet. So the pages of a batch, or the
+files of a mirror, are never all in memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Crew:
     def __init__(self, size: int) -> None:
         self._size = size
         self._pool = ThreadPoolExecutor(size, thread_name_prefix="s3")
-        #: Held by what only one thread may do at a time.
+        #: Held during work that only one thread may do at a time.
         self.alone = threading.RLock()
 
     def do(

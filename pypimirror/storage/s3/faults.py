@@ -1,7 +1,7 @@
-"""Errors of object storage: what the server or a library said, and what to do next.
+"""Errors of object storage: the cause that the server or a library gave, and the next step.
 
-A fault concerns one key, or the bucket as a whole. `pypimirror.storage.s3.storage` asks the server
-where that is not clear. Nothing here sends a request.
+A fault concerns one key, or the whole bucket. If this is not clear, `pypimirror.storage.s3.storage`
+asks the server. Nothing here sends a request.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def of_obstore(error: Exception) -> RequestError:
 
 
 def _tail(text: str, details: str) -> str:
-    """Return the cause in a message without an answer: it is the innermost of the details."""
+    """Return the cause in a message without an answer: the innermost detail."""
     cause = _CAUSE.search(details)
     if cause is not None:
         return str(next(filter(None, cause.groups())))[:200]

@@ -1,4 +1,4 @@
-"""What one look at an object tells the rest of the program."""
+"""Translates the head of an object into values for the rest of the program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pypimirror.storage.storage import Seen
 
 
 def seen_of(head: Head) -> Seen:
-    """Return what is known of an object without reading it."""
+    """Return the facts about an object that are known without reading it."""
     return Seen(head.size, stamp_of([head]), bytes.fromhex(head.sha256) or None)
 
 

@@ -29,7 +29,7 @@ SHA256 = "sha256"
 
 
 class Head(NamedTuple):
-    """What one request tells about an object without its bytes."""
+    """The facts about an object that one HEAD request gives."""
 
     size: int  #: bytes
     etag: str
@@ -37,7 +37,7 @@ class Head(NamedTuple):
 
 
 class Body(NamedTuple):
-    """What an object shall be."""
+    """The content that an object must have."""
 
     content: bytes | Path  #: a path for large ones
     size: int  #: bytes
@@ -54,7 +54,7 @@ class Objects:
         self.clients = clients
 
     def head(self, key: str) -> Head | None:
-        """Return what an object is; None if there is none."""
+        """Return the head of an object; None if there is no object."""
         clients = self.clients
         try:
             with clients.faults():
@@ -98,9 +98,9 @@ class Objects:
                 yield bytes(chunk)
 
     def put(self, key: str, body: Body, instead_of: Head | None, *, checked: bool) -> Head:
-        """Put an object in one step, in the place of `instead_of`; None: there must be none.
+        """Put an object in one step, if the key still has `instead_of` (None: no object).
 
-        Without `checked`, whatever is there is replaced.
+        Without `checked`, any object is replaced.
         """
         if isinstance(body.content, Path):
             return self._put_in_parts(key, body, instead_of, checked=checked)
@@ -127,7 +127,7 @@ class Objects:
     def _put_in_parts(
         self, key: str, body: Body, instead_of: Head | None, *, checked: bool
     ) -> Head:
-        """Send a large object in parts. If that fails, the parts are given up at once.
+        """Send a large object in parts. If that fails, the upload is aborted at once.
 
         Parts of a process that was killed stay: docs/operations.md has the rule for the bucket that
         removes them.
@@ -176,9 +176,9 @@ class Objects:
             raise changed_since(f"s3://{self.bucket.name}/{where['Key']}")
 
     def remove(self, key: str, only: Head | None = None) -> None:
-        """Remove an object. A missing one is no error, unless `only` this very one shall go.
+        """Remove an object, or `only` this version of it. Without `only`, it may be missing.
 
-        A server that does not know this condition removes it anyway.
+        A server that does not know this condition removes any version.
         """
         where = {"Bucket": self.bucket.name, "Key": key}
         if only is not None:

@@ -1,9 +1,9 @@
 """Whether a bucket can be used: the questions that a run asks before it changes anything.
 
-The bucket is there, its clock agrees, these credentials may put and remove, and the server honours
-conditions. A server that does not know conditions ignores them without a word, so the probe creates
-one object twice and replaces it with a wrong condition. The object has a name of its own below
-`.pypimirror/`, which is not served, and is removed at the end.
+Does the bucket exist? Does its clock agree? May these credentials put and remove? Does the server
+honour conditions? A server that does not know conditions ignores them silently. So the probe tries
+to create one object twice, and to replace it under a wrong condition. The object has a name of its
+own below `.pypimirror/`, which is not served, and is removed at the end.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def probe(objects: Objects) -> None:
 
 
 def still_writes(objects: Objects) -> bool:
-    """Whether these credentials may put another object: then a refusal concerns one key alone."""
+    """Whether these credentials may put another object. If so, a refusal concerns only one key."""
     key = _name(objects)
     try:
         objects.put(key, _body(b"one"), None, checked=False)

@@ -1,9 +1,9 @@
-"""What this process has learned of objects in the last minute.
+"""Facts that this process has learned about objects in the last minute.
 
-S3 is consistent: an object that was put or looked at a moment ago need not be looked at again. A
+S3 is consistent, so a process need not ask about an object again that it has just put or seen. A
 batch places files, checks that they are there, writes pages and notes their stamps. It also reads
-the core metadata that it has just put. Without this memory, each of these steps would ask the
-server once more.
+the core metadata that it has just put. Without this memory, each of these steps would send another
+request.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Recent:
         return self._empty.get(directory, last) > last
 
     def add(self, key: str, head: Head | None, content: bytes | Path | None = None) -> None:
-        """Note what an object is now. The `content` is kept if it may be read again soon."""
+        """Note the head of an object. The `content` is kept if it may be read again soon."""
         with self._lock:
             if len(self._heads) >= _MOST:
                 self._heads.clear()

@@ -1,16 +1,16 @@
-"""How an object is put or removed so that nobody's work is lost: the rule for all changes.
+"""How to put or remove an object without losing another worker's change: the rule for all changes.
 
-An object is only put where nothing is (`If-None-Match: *`), or in the place of the very object that
-was looked at (`If-Match`). Each object has its sha256 as metadata, so one HEAD tells what it is:
+A PUT has a condition: the key has no object (`If-None-Match: *`), or it still has the object that
+was seen before (`If-Match`). Each object has its sha256 as metadata, so one HEAD identifies it:
 
-* It has the same sha256 and size: it is right, and nothing is put.
-* 412 or 409: somebody else was faster. Look again, and decide again.
+* The object has the same sha256 and size: it is right, and nothing is put.
+* 412 or 409: another worker was faster. Look again, and decide again.
 * No answer came, or the server failed: the object may be there. Look, and decide again.
 
-The guard is asked before each attempt. So a worker that has lost its claim stops here, also if it
-was faster than its successor: the successor then replaces what it has put.
+The guard is asked before each attempt. So a worker that has lost its claim stops here. If it was
+faster than its successor, the successor replaces its object.
 
-Only the very object that was looked at is removed (`If-Match`).
+A removal removes only the object that was seen before (`If-Match`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def body_of_file(source: str, key: str, sha256: bytes | None = None) -> Body:
 
 
 def same(seen: Head | None, body: Body) -> bool:
-    """Whether the object is what it shall be."""
+    """Whether the object has the content of `body`."""
     return seen is not None and seen.sha256 == body.sha256 and seen.size == body.size
 
 
@@ -63,15 +63,15 @@ def put(
     look: bool,
     seen: Head | None = None,
 ) -> tuple[Head, bool]:
-    """Make `body` the object at `key`. Return what is there then, and whether this has put it.
+    """Make `body` the object at `key`. Return the object there, and whether this call has put it.
 
-    `before` is called before each attempt, with what it replaces. With `look`, the object is looked
-    at first; else the first attempt believes `seen`, which saves a request where that is so. Raises
-    `RequestError`.
+    `before` is called before each attempt, with the object that it replaces. With `look`, a HEAD
+    comes first. Otherwise the first attempt assumes that the key has `seen`, which saves a request
+    if this is true. Raises `RequestError`.
     """
     checked = not objects.bucket.exclusive
-    # Without conditions, an attempt would replace everything, and without an attempt nothing would
-    # show that `seen` is of yesterday.
+    # Without conditions, an attempt would replace any object, and a stale `seen` would not be
+    # noticed.
     if look or not checked or same(seen, body):
         seen, look = objects.head(key), True
     is_ours = False
@@ -97,7 +97,7 @@ def put(
 
 
 def remove(objects: Objects, key: str, seen: Head) -> bool:
-    """Remove the object that was looked at. Return False if another one is in its place.
+    """Remove the object that was seen before. Return False if another one is in its place.
 
     Raises `RequestError`.
     """

@@ -1,8 +1,8 @@
 """A mirror in a bucket; see `pypimirror.storage.storage.Storage`. Only this module writes to it.
 
 One PUT is atomic for its key and durable when it is answered, so there is no rename and nothing to
-flush. What a bucket lacks is atomicity over several keys. The callers' order of changes gives it,
-as in a directory: `place` and `write` return only when all their objects are there.
+flush. But a bucket has no atomic change of several keys. As in a directory, the callers' order of
+changes replaces it: `place` and `write` return only when all their objects are there.
 `docs/decisions/0072-order-of-writes-on-s3.md` shows what a reader may see in between.
 """
 
@@ -86,7 +86,7 @@ class S3Storage:
         return None
 
     def identity(self) -> str:
-        """Return the same identity always: nothing shows that a bucket was restored."""
+        """Return always the same identity, because nothing shows that a bucket was restored."""
         return ""
 
     def _key(self, key: str) -> str:
@@ -151,9 +151,7 @@ class S3Storage:
         return None if head is None else seen_of(head)
 
     def opened(self, key: str) -> tuple[Seen, Iterator[bytes]]:
-        """Return what is known of an object, and its bytes in chunks. Raises
-        `FileNotFoundError`.
-        """
+        """Return the facts about an object, and its bytes in chunks. Raises `FileNotFoundError`."""
         with self._reading(key):
             found = self._objects.get(self._key(key))
         if found is None:
@@ -209,14 +207,14 @@ class S3Storage:
         return self.read(key, len(wanted)) == wanted
 
     def local(self, key: str) -> Local:
-        """Return the path of a copy in staging. Whoever reads the copy removes it."""
+        """Return the path of a copy in staging. The reader removes the copy."""
         name = f"copy.{next(self._copies)}.{key.rpartition('/')[2][-200:]}"
         path = self._workspace.staging / name
         head = self._fetch(key, path)
         return Local(str(path), stamp=head and stamp_of([head]), is_copy=True)
 
     def _fetch(self, key: str, path: Path) -> Head | None:
-        """Write an object to a file, in small pieces. Return what it is; None if it is missing."""
+        """Write an object to a file, in small pieces. Return its head; None if it is missing."""
         with self._reading(key):
             found = self._objects.get(self._key(key))
             if found is None:
@@ -290,7 +288,7 @@ class S3Storage:
     def _unless_blocked(
         self, key: str, change: Callable[[], None], blocked: dict[str, Problem] | None
     ) -> None:
-        """Make a change. A fault that concerns its key alone is noted in `blocked`."""
+        """Make a change. If a fault concerns only its key, it is noted in `blocked`."""
         try:
             change()
         except BucketError as changed:
@@ -349,7 +347,9 @@ class S3Storage:
             self._remove(key, head, "take")
 
     def _remove(self, key: str, head: Head, what: str) -> None:
-        """Remove this very object. Raises `BucketError` if another process has replaced it."""
+        """Remove this version of an object. Raises `BucketError` if another process has replaced
+        it.
+        """
         self._step(what, key)
         self._recent.drop(key)
         if what == "remove":
@@ -358,11 +358,11 @@ class S3Storage:
             raise replaced(self._named(key))
 
     def refresh(self) -> None:
-        """Forget what was learned in the last minute: other processes may have put objects."""
+        """Forget the facts of the last minute: other processes may have put objects."""
         self._recent = Recent()
 
     def flush(self) -> None:
-        """Do nothing: what was answered is durable."""
+        """Do nothing: an answered PUT is durable."""
         self._step("flush", "")
 
     # Notes

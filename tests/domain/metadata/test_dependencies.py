@@ -72,9 +72,9 @@ def test_a_requires_python_that_nobody_can_read_admits_all() -> None:
         (None, "has no PKG-INFO"),
         (core_metadata("a", "1", requires=["b"]), "core metadata of 2.1"),
         (b"Name: a\n", "core metadata of no version"),
-        (STATIC.replace(b"\n\n", b"\nDynamic: Requires-Dist\n\n"), "says of requires-dist"),
-        (STATIC.replace(b"\n\n", b"\nDynamic: provides-extra\n\n"), "says of provides-extra"),
-        (STATIC.replace(b"\n\n", b"\nDynamic: Requires-Python\n\n"), "says of requires-python"),
+        (STATIC.replace(b"\n\n", b"\nDynamic: Requires-Dist\n\n"), "tell requires-dist"),
+        (STATIC.replace(b"\n\n", b"\nDynamic: provides-extra\n\n"), "tell provides-extra"),
+        (STATIC.replace(b"\n\n", b"\nDynamic: Requires-Python\n\n"), "tell requires-python"),
     ],
 )
 def test_what_an_sdist_does_not_promise_is_unknown(pkg_info: bytes | None, unknown: str) -> None:

@@ -62,7 +62,7 @@ def test_without_a_catalog_it_says_so_and_still_how_to_install(
     (mirror.root / ".pypimirror/catalog.sqlite").unlink()
     made = ask("/")
     assert made.head.status == 200
-    assert b"The catalog is away." in made.body
+    assert b"The catalog cannot be read." in made.body
     assert b"pip install" in made.body
 
 
@@ -92,7 +92,7 @@ def test_a_catalog_that_goes_away_and_comes_back_is_noticed(
     assert b"Fresh." in ask("/").body
     file = mirror.root / ".pypimirror/catalog.sqlite"
     file.rename(mirror.base / "aside")
-    assert b"The catalog is away." in ask("/").body
+    assert b"The catalog cannot be read." in ask("/").body
     (mirror.base / "aside").rename(file)
     assert b"Fresh." in ask("/").body
 

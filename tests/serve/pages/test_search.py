@@ -134,4 +134,4 @@ def test_without_a_catalog_pages_say_so(mirror: Mirror, simulator: Simulator, as
     for path in ("/search", "/search.json", "/project/six/", "/feed/updates.xml"):
         made = ask(path, "q=six")
         assert made.head.status == 503
-        assert b"The catalog is away" in made.body
+        assert b"The catalog cannot be read" in made.body

@@ -78,7 +78,7 @@ def test_the_status_says_what_failed_why_and_what_to_do(failed: str, ask: Ask) -
     assert "Fresh." in page.text
     assert "1 \N{MULTIPLICATION SIGN} missing" in page.text
     assert "The upstream does not have what its page names (404 or 410)." in page.text
-    assert "What to do: Check the name" in page.text
+    assert "What to do: If the configuration names it, check the name" in page.text
     assert "1 \N{MULTIPLICATION SIGN} digest-mismatch" in page.text
     links = [each["href"] for each in page.all("a")]
     assert f"./status/runs/{failed}" in links
@@ -194,7 +194,7 @@ def test_without_a_catalog_the_status_says_so(failed: str, mirror: Mirror, ask: 
     for path in private("x"):
         made = ask(path)
         assert made.head.status == 503
-        assert b"The catalog is away" in made.body
+        assert b"The catalog cannot be read" in made.body
 
 
 def test_a_mirror_before_its_first_run_has_a_status(mirror: Mirror, ask: Ask) -> None:

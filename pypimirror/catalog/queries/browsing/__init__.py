@@ -1,1 +1,1 @@
-"""Queries for people who look around: summaries, search, dependents, what is new."""
+"""Queries for the pages for people: summaries, search, dependents, news."""

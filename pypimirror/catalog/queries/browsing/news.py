@@ -1,4 +1,4 @@
-"""What is new on the mirror, and a project to begin with."""
+"""The newest releases on the mirror, and an example of a project."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pypimirror.catalog.schema import files, projects
 from pypimirror.catalog.states import PROVEN
 from pypimirror.domain.filenames import version_text
 
-#: Projects that need no others and that many know, the best example first.
+#: Well-known projects without dependencies, the best example first.
 _KNOWN = ("six", "idna", "certifi", "packaging", "wheel")
 #: How many of the newest rows are looked at.
 _LOOKED_AT = 2000
 
 
 class New(NamedTuple):
-    """A release of which a file has come."""
+    """A release with a new file."""
 
     project: str
     version: str
@@ -26,7 +26,7 @@ class New(NamedTuple):
 
 
 def newest(connection: Connection, limit: int) -> list[New]:
-    """Return the releases whose files the mirror knows for the shortest time, the newest first.
+    """Return the releases whose files came last, the newest first.
 
     Rows of files have growing ids, so this needs no index of its own.
     """

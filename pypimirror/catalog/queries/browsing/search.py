@@ -2,13 +2,13 @@
 
 Results come in this order: the name itself, names that begin with the words, names with all the
 words, names that differ in one letter, and summaries with all the words. The last word may be the
-beginning of a longer one, and so may all words of up to four letters, except single letters; all
-words, if nothing is found otherwise.
+beginning of a longer word, and so may words of two to four letters. If nothing is found, every word
+may be the beginning of a longer word.
 
 Each query takes a bounded number of rows from an index, so that the time does not grow with the
-mirror. With very common words, results are not the best of all then, but those that the index has
-first. A database finds all rows of a longer beginning before it returns the first, so it is only
-asked for that if whole words bring too little.
+mirror. So with very common words, the results are the first rows of the index, and not the best
+ones. If a word is the beginning of longer words, a database finds all their rows before it returns
+the first one. So this search is done only if whole words find too little.
 """
 
 from __future__ import annotations
@@ -117,10 +117,10 @@ def _ids(
     *,
     in_names: bool = False,
 ) -> list[int]:
-    """Return ids of projects by SQLite's index. Words that are in `beginnings` may go on.
+    """Return ids of projects by SQLite's index. Words in `beginnings` may begin longer words.
 
-    With `in_names`, the words are in the names. All rows with the words are read for that, so it
-    only looks at the projects that have been here for the longest time.
+    With `in_names`, the words are in the names. For that, all rows with the words are read. So only
+    the projects that came first are searched.
     """
     if connection.dialect.name == "postgresql":
         return _ids_postgresql(connection, words, beginnings)

@@ -1,4 +1,4 @@
-"""Summaries of projects, and who requires whom: written when pages are, read by pages and search.
+"""Summaries and requirements of projects. Written together with pages; read by pages and search.
 
 A project has a row as soon as its page was written. `source` is the digest of the core metadata
 or sdist that the row was made from, so that nothing is read twice.
@@ -24,14 +24,14 @@ from pypimirror.catalog.states import PROVEN
 
 
 class Noted(NamedTuple):
-    """What to note of projects."""
+    """New notes on projects."""
 
     rows: Sequence[SummaryRecord]
-    required: Mapping[int, frozenset[str]]  #: the names of what each requires, by project id
+    required: Mapping[int, frozenset[str]]  #: names of required projects, by project id
 
 
 def sources(connection: Connection, ids: Sequence[int]) -> dict[int, bytes | None]:
-    """Return what the rows of these projects were made from, by project id."""
+    """Return the digests of the sources of these projects' rows, by project id."""
     return {row[0]: row[1] for row in prepared.rows(connection, _sources(), {"ids": ids})}
 
 
@@ -42,7 +42,7 @@ def _sources() -> Select[Any]:
 
 
 def put(connection: Connection, found: Noted) -> None:
-    """Note summaries of projects in place of those that they have."""
+    """Replace the summaries of projects."""
     drop(connection, [row.project_id for row in found.rows])
     rows = [msgspec.structs.asdict(row) for row in found.rows]
     bulk.insert_together(connection, summaries, rows)
@@ -80,7 +80,9 @@ def missing(connection: Connection, after: int, limit: int) -> list[ProjectKey]:
 
 
 def described(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
-    """Return the files of these projects that may say something: by core metadata, or as sdists."""
+    """Return the files of these projects that may have a summary: in core metadata, or in an
+    sdist.
+    """
     query = select(files).where(
         files.c.project_id.in_(ids),
         files.c.state.in_(list(PROVEN)),

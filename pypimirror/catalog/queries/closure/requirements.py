@@ -96,9 +96,9 @@ def unread(
 ) -> list[UnreadFile]:
     """Return the next files, after id `after`, whose requirements have not been read.
 
-    Their bytes are here, or the upstream announces the digest of their core metadata: of files that
-    pages only link to, and with `due_at` of files that can be fetched at this time. With `ids`,
-    only files of these projects are returned.
+    Their bytes are here, or the upstream announces the digest of their core metadata. Of files that
+    are not here, these are the linked ones, and with `due_at` those that can be fetched at this
+    time. With `ids`, only files of these projects are returned.
     """
     digest = _digest()
     others: dict[str, Any] = {

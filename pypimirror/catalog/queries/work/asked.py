@@ -94,7 +94,7 @@ def fetched_by(connection: Connection, pair: Pair) -> int | None:
 
 
 def done(connection: Connection, pairs: Iterable[Pair], worker_id: int) -> None:
-    """Note that a worker does not fetch these files any more. They stay asked for."""
+    """Note that a worker does not fetch these files any more. Their rows stay."""
     _each(connection, update(asked).values(worker_id=None), pairs, worker_id)
 
 
@@ -110,7 +110,7 @@ def _each(connection: Connection, statement: Any, pairs: Iterable[Pair], worker_
 
 
 def used(connection: Connection, pairs: Iterable[Pair], at: float) -> None:
-    """Note that clients were served these files. Others than the asked ones are ignored."""
+    """Note that clients were served these files. Files without a row are ignored."""
     for chunk in chunks(pairs):
         theirs = tuple_(asked.c.project, asked.c.filename).in_(chunk)
         connection.execute(update(asked).where(theirs, asked.c.used_at < at).values(used_at=at))
@@ -121,7 +121,7 @@ def _is(pair: Pair) -> ColumnElement[bool]:
 
 
 def every(connection: Connection) -> Iterator[AskedRecord]:
-    """Stream all files, those first that were not used for the longest time."""
+    """Stream all files, the least recently used first."""
     query = select(asked).order_by(asked.c.used_at, asked.c.project, asked.c.filename)
     yield from mapper.read(connection, query.execution_options(yield_per=CHUNK), AskedRecord)
 
@@ -137,7 +137,7 @@ class HeldFile(NamedTuple):
 
 
 def held(connection: Connection) -> Iterator[HeldFile]:
-    """Yield the files that no worker fetches, those first that were not used for the longest time.
+    """Yield the files that no worker fetches, the least recently used first.
 
     Ties are in the order of their names.
     """
@@ -180,7 +180,7 @@ def _of_these() -> Select[Any]:
 
 
 def oldest(connection: Connection) -> float | None:
-    """Return when the file was used that was not used for the longest time; None without files."""
+    """Return the time when the least recently used file was used; None without files."""
     found: float | None = connection.scalar(select(func.min(asked.c.used_at)))
     return found
 

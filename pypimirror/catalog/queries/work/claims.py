@@ -49,9 +49,9 @@ _of_runs = claims.c.worker_id.not_in(_of_requests)
 
 
 def _free(*, named: bool) -> ColumnElement[bool]:
-    """Return the condition of free projects after id `after`, if `named` among `names`.
+    """Return the condition of free projects after id `after`; if `named`, only among `names`.
 
-    These are parameters.
+    `after` and `names` are parameters of the statement.
     """
     condition = and_(_has_work, projects.c.id > bindparam("after"), is_free)
     return and_(condition, among(projects.c.name, "names")) if named else condition
@@ -67,7 +67,7 @@ def take(
 ) -> list[int]:
     """Claim up to `size` free projects after id `after`, and return their ids, in order.
 
-    They are the first ones, unless there are names: those are found by name.
+    They are the first ones. With names, they are found by name.
     """
     values: dict[str, Any]
     values = {"worker": worker_id, "number": batch, "after": after, "size": size}
@@ -139,9 +139,9 @@ def _number_free(*, named: bool) -> Select[Any]:
 
 
 def is_any_left(connection: Connection) -> bool:
-    """Whether any project has work that no worker is done with in this run.
+    """Whether any project has work that no worker has finished in this run.
 
-    Each of both questions is one look at an index.
+    Each of the two questions takes one look at an index.
     """
     if number_free(connection, 0, 1, None):
         return True
@@ -153,7 +153,7 @@ def is_any_left(connection: Connection) -> bool:
 
 
 def release(connection: Connection, worker_id: int, batch: int) -> None:
-    """Mark a batch as done for this run. What is left to do for it is for another run."""
+    """Mark a batch as done for this run. Another run does the work that is left."""
     prepared.execute(connection, _release(), {"worker": worker_id, "number": batch})
 
 
@@ -163,13 +163,13 @@ def _release() -> Update:
 
 
 def drop(connection: Connection, worker_ids: Sequence[int]) -> None:
-    """Free the projects that these workers have claimed and have not done with."""
+    """Free the projects that these workers have claimed and not finished."""
     theirs = claims.c.worker_id.in_(worker_ids)
     connection.execute(delete(claims).where(theirs, claims.c.done.is_(False)))
 
 
 def reopen(connection: Connection, ids: Sequence[int]) -> None:
-    """Free projects that are done for this run: there is more to do for them."""
+    """Free projects that were done for this run, because they have more work."""
     for chunk in chunks(ids):
         connection.execute(delete(claims).where(claims.c.project_id.in_(chunk)))
 

@@ -4,16 +4,17 @@ A request worker holds neither the lock nor the lease; only its claims protect w
 rules that keep it apart from a run:
 
 * While a run holds the lease, a request worker claims nothing, unless the run has set the mark
-  `OPEN`. A run sets it while its workers go through batches. So whoever works on the mirror as a
-  whole is alone with it.
-* A worker that was refused sets the mark `WAITING`. Work on the mirror as a whole that takes long
-  opens the gate for it now and then (`pipeline.gate.Pauses`).
-* Whoever takes the lease, or clears the mark, then waits until no request worker has a claim
-  (`are_at_work`). On PostgreSQL, both sides lock the table `claims` before they look, or a claim
+  `OPEN`. A run sets it while its workers go through batches. So during all other work, the run is
+  alone with the mirror.
+* A refused request worker sets the mark `WAITING`. Long work on the whole mirror then opens the
+  gate now and then (`pipeline.gate.Pauses`).
+* A process that takes the lease, or clears the mark, then waits until no request worker has a claim
+  (`at_work`). On PostgreSQL, both sides lock the table `claims` before they look. Otherwise a claim
   could be made after one side has looked and before it commits.
-* Claims of request workers outlive the runs that come and go beside them.
+* Claims of request workers outlive the runs beside them.
 
-All batches of a day are one run in the history. It is recorded as ended, because nobody leads it.
+All batches of a day are one run in the history. It is recorded as ended, because no process leads
+it.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _ids = select(all_workers.c.id).where(
 def take(
     connection: Connection, worker_id: int, batch: int, names: Sequence[ProjectName], here: Machine
 ) -> dict[int, ProjectName]:
-    """Claim those of these projects that no worker has in hand. Return their names by id.
+    """Claim the projects among these that no worker has claimed. Return their names by id.
 
     Their pages will be decided on again. None is claimed while a run is alone with the mirror.
     """
@@ -70,7 +71,7 @@ def _claim(
 ) -> list[ProjectName]:
     """Claim the free ones of some projects and return their names."""
     named = those.c.name.in_(names)
-    # What a run is done with is free for others.
+    # Projects that a run has finished are free for others.
     ids = select(those.c.id).where(named)
     connection.execute(delete(table).where(table.c.project_id.in_(ids), table.c.done.is_(True)))
     mine = [literal(worker_id), literal(batch), literal(False)]
@@ -95,7 +96,7 @@ def _lose_gone(connection: Connection, names: Sequence[ProjectName], here: Machi
 
 
 def lose(connection: Connection, ids: Sequence[int], here: Machine) -> None:
-    """Free the claims of those of these workers that have died."""
+    """Free the claims of the dead ones among these workers."""
     gone = [each for each in workers.working(connection, ids) if each.is_gone(here)]
     if gone:
         late = [each.id for each in gone if each.left <= 0]
@@ -106,7 +107,7 @@ def lose(connection: Connection, ids: Sequence[int], here: Machine) -> None:
 def at_work(connection: Connection) -> list[int]:
     """Return the ids of the request workers that have claims.
 
-    All claims that were made before are seen, also if their transactions have not ended yet.
+    It waits for transactions that have not ended, so it sees every earlier claim.
     """
     _lock(connection, "SHARE")
     query = select(table.c.worker_id).where(table.c.done.is_(False)).distinct()

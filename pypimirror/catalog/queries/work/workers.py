@@ -1,7 +1,7 @@
 """Queries on workers: who works on a run, and until when its claims hold.
 
-Times of expiry are by the clock of the database, as those of the lease. On PostgreSQL, two locks of
-a worker's row keep these apart:
+Times of expiry are by the clock of the database, as for the lease. On PostgreSQL, two kinds of
+locks on a worker's row keep these functions apart:
 
 * `is_working` locks it `FOR KEY SHARE`, until the end of the transaction. This lock lets the
   heartbeat through, which changes no key.
@@ -99,7 +99,7 @@ def is_working(connection: Connection, worker_id: int) -> bool:
 
 
 def renew(connection: Connection, worker_id: int, lifetime: float) -> bool:
-    """Let the claims of a worker hold for `lifetime` seconds from now. Return False if it has lost
+    """Extend the claims of a worker to `lifetime` seconds from now. Return False if it has lost
     them.
     """
     mine = update(workers).where(workers.c.id == worker_id, _is_working)
@@ -133,7 +133,7 @@ def others(connection: Connection, run_id: int, but: int) -> list[OtherWorker]:
 
 
 def working(connection: Connection, ids: Collection[int]) -> list[OtherWorker]:
-    """Return those of these workers that have not ended."""
+    """Return the workers among these that have not ended."""
     return _working(connection, workers.c.id.in_(ids)) if ids else []
 
 
@@ -149,7 +149,7 @@ def _working(connection: Connection, *conditions: ColumnElement[bool]) -> list[O
 
 
 def lose(connection: Connection, dead: Collection[int], late: Collection[int]) -> list[int]:
-    """Record that workers are lost: those that have died, and those that are still late.
+    """Record that dead workers are lost, and workers that are still late.
 
     Workers that are in the middle of a transaction are left out. Return the lost ones.
     """

@@ -12,7 +12,7 @@ from pypimirror.check.outcome import Gap, Kind, Outcome, State
 from pypimirror.check.remedies import Remedy, Wish
 from pypimirror.check.targets import Target
 from pypimirror.cli.display.output import out, print_json
-from pypimirror.cli.errors import Exit
+from pypimirror.cli.errors import Exit, no_mirror
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import operating_documents as documents
 from pypimirror.domain.filenames import printable
@@ -46,7 +46,7 @@ class Asked:
 def run(config: Config, asked: Asked, *, as_json: bool, quiet: bool) -> Exit:
     """Check, print the result, and return the exit code."""
     if not has_pages(config.directory, config.bucket):
-        raise ConfigError(f"{config.shown}: holds no mirror yet; make one with 'pypimirror sync'")
+        raise no_mirror(config.shown)
     what = _asked(config, asked)
     if not (what.wanted or what.locks):
         raise ConfigError(
@@ -87,7 +87,7 @@ def _remedies(
                 wishes.setdefault(gap, _wish(gap, outcome, target))
     if offline or not wishes:
         return remedies | dict.fromkeys(wishes, Remedy("no upstream was asked"))
-    # Here, as it takes as long to import as all else: where nothing is missing, nobody needs it.
+    # This import takes as long as all others, and only gaps need it.
     from pypimirror.pipeline.preview import remedy
 
     answers = remedy.find(config, wishes.values())

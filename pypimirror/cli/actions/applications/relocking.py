@@ -10,7 +10,7 @@ from pypimirror.check import targets
 from pypimirror.check.check import shelf_of
 from pypimirror.check.relock import Relocked, relock
 from pypimirror.cli.display.output import err, print_json
-from pypimirror.cli.errors import Exit
+from pypimirror.cli.errors import Exit, no_mirror
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import operating_documents as documents
 from pypimirror.select.locks import registry
@@ -25,7 +25,7 @@ _ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104
 def run(config: Config, file: Path, base_url: str | None, *, as_json: bool, quiet: bool) -> Exit:
     """Print a lock with the addresses of this mirror, or name the files that it lacks."""
     if not has_pages(config.directory, config.bucket):
-        raise ConfigError(f"{config.shown}: holds no mirror yet; make one with 'pypimirror sync'")
+        raise no_mirror(config.shown)
     select = config.select
     is_declared = bool(select.python or select.platforms)
     environments = targets.chosen((), (), select.python, select.platforms) if is_declared else ()
@@ -65,7 +65,7 @@ def _is_base(address: str) -> bool:
     try:
         parts = urlsplit(address)
         has_place = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # such as an IPv6 address without its end, or a port that is none
+    except ValueError:  # such as an IPv6 address without its end, or an invalid port
         return False
     return has_place and not (parts.query or parts.fragment)
 

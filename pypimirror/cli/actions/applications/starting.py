@@ -1,7 +1,7 @@
-"""`pypimirror init` for an application: what it needs, and the environment that it is for.
+"""`pypimirror init` for an application: its requirements, and the environment to mirror for.
 
-The environment is that of the virtual environment which is active, else the one that this program
-runs in. Where a configuration is to be for more of them, its `python` and `platforms` get more.
+The environment is that of the active virtual environment, else the one that this program runs in.
+To mirror for more environments, the operator adds them to `python` and `platforms`.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _PYTHON = re.compile(r"python(3\.[0-9]+t?)")
 
 @dataclass(frozen=True)
 class Application:
-    """What `[select]` is to have for an application."""
+    """The keys of `[select]` for an application."""
 
     projects: tuple[str, ...] = ()
     locks: tuple[str, ...] = ()
     python: str = ""
     platform: str = ""
-    notes: tuple[str, ...] = ()  #: what was passed over
+    notes: tuple[str, ...] = ()  #: what was left out
 
     @property
     def names_all(self) -> bool:
-        """Whether it names all that is needed, and not only what needs more."""
+        """Whether every needed release is named, so that no dependencies must be found."""
         return not any(each.startswith("-r") for each in self.projects)
 
     def lines(self) -> Iterator[str]:
@@ -51,7 +51,7 @@ class Application:
         yield f"python = {_list([self.python])}"
         yield f"platforms = {_list([self.platform, 'any'])}"
         if not self.names_all:
-            yield "# With all that these need, and what that needs."
+            yield "# Also mirror all that these projects require, directly or not."
             yield 'dependencies = "all"'
         if _can_check():
             yield "# Each sync ends with a check that all of it can be installed from here."
@@ -61,11 +61,11 @@ class Application:
 def read(
     config: Path, files: Sequence[Path], locks: Sequence[Path], *, from_environment: bool
 ) -> Application:
-    """Return what is needed; raises `ConfigError` where a file cannot be read."""
+    """Return what the application needs; raises `ConfigError` if a file cannot be read."""
     target = running_target()
     python, projects, notes = target.python, [], []
     for path in files:
-        subjects.of_file(path, str(path))  # for its faults
+        subjects.of_file(path, str(path))  # it raises if the file has faults
         projects.append(f"-r {_beside(path, config)}")
     for path in locks:
         try:
@@ -95,7 +95,7 @@ def read(
 
 
 def _places(environment: Path) -> list[tuple[str, Path]]:
-    """Return where a virtual environment has its packages, each with the Python for them."""
+    """Return the package directories of a virtual environment, each with its version of Python."""
     found = [
         (named[1], place)
         for place in sorted(environment.glob("lib*/python3.*/site-packages"))
@@ -105,7 +105,7 @@ def _places(environment: Path) -> list[tuple[str, Path]]:
 
 
 def _pin(distribution: Distribution) -> str | None:
-    """Return an installed release as an entry; None for what came from no index."""
+    """Return an installed release as an entry; None if it came from no index."""
     name, version = distribution.name, distribution.version
     if _is_foreign(distribution) or not name or bounded.version(version) is None:
         return None
@@ -118,7 +118,7 @@ def _is_foreign(distribution: Distribution) -> bool:
 
 
 def _beside(path: Path, config: Path) -> str:
-    """Return a path as the configuration is to have it: relative to its own directory."""
+    """Return a path relative to the directory of the configuration."""
     return os.path.relpath(path.absolute(), config.absolute().parent)
 
 

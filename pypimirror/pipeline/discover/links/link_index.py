@@ -95,7 +95,7 @@ def _read(run: Run, upstream: UpstreamSection, remote: str, url: str) -> Reading
     if not reading.by_name and not reading.refused:
         if found.failed:
             return Reading(found.failed[0])
-        # If a login page or an error page counted as empty, all its projects would go.
+        # If a login page or an error page counted as empty, all its projects would be withdrawn.
         return Reading(
             _no_links(url, "no links to files are on it or on the pages that it links to")
         )

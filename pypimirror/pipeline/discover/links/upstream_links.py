@@ -1,7 +1,7 @@
 """Discover: whether the page of a metadata-only project may link to the upstream's files.
 
-Nothing of such a file is fetched, so only its address is checked here. This mirror itself would
-have to be allowed to fetch it, and others must be able to. Installers check the file against the
+Such a file is not fetched, so only its address is checked here. A page links only to an address
+that this mirror itself may ask, and that others can reach. Installers check the file against the
 digest on the page; `pypimirror.pipeline.discover.decisions.decide` requires that digest.
 """
 

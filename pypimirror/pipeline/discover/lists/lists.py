@@ -31,7 +31,7 @@ from pypimirror.pipeline.discover.lists import asking, listings, trust
 from pypimirror.pipeline.run import Run
 from pypimirror.select.entries import Entry
 
-#: Reasons that lie in this machine, not in the upstream's answer.
+#: Reasons that come from this machine, not from the upstream's answer.
 _OWN_FAULTS = frozenset({Reason.DISK, Reason.FOREIGN, Reason.WORKER})
 _ABSENT: Any = object()
 
@@ -52,7 +52,7 @@ def drop_deselected(run: Run) -> None:
             and not run.selection.project(ProjectName(row.name))
         }
     with run.catalog.write() as connection:
-        # Clients may have asked since this run has begun.
+        # Clients may have asked for more since this run began.
         selection = remembering.with_asked(connection, run.selection, dropped)
         projects.deselect(connection, (i for n, i in dropped.items() if not selection.project(n)))
         # New projects may be in lists that were read before, so read these again.

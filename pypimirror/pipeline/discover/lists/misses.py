@@ -42,7 +42,7 @@ _LONGEST = 8 << 20
 def is_named(run: Run, name: str) -> bool:
     """Whether the configuration, or this run's command line, names a project.
 
-    Who else needs a project that no upstream has is told apart (`pipeline.closure`).
+    Projects that only other projects need are reported elsewhere (`pipeline.closure`).
     """
     if run.selection.is_besides(ProjectName(name)):
         return False

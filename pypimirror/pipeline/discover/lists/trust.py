@@ -1,4 +1,4 @@
-"""How far the mirror trusts an upstream's serials and validators: it tests them by what they do.
+"""How far the mirror trusts an upstream's serials and validators: it observes how they behave.
 
 On PyPI, a project's serial is the number of its last change. Another index may write any number
 there: one constant for all projects (pulp), a number that never changes, or 0. And a cache may
