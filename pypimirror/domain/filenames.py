@@ -44,6 +44,8 @@ _PLATFORM = re.compile(
     re.I,
 )
 _PYTHON_TAG = re.compile(r"[.-]py[0-9](?:\.[0-9]+)?$", re.I)
+#: Versions of most sdists, as they are written.
+_USUAL_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc|\.dev|\.post)[0-9]+)?")
 
 
 # Parts of the names of variant wheels: interpreter tags, platform tags, and the label after them.
@@ -195,10 +197,14 @@ def version_text(filename: str, project: str) -> str | None:
 
     Not every such part is a version: "foo-latest.tar.gz" has "latest".
     """
-    if filename.endswith(".whl"):
-        name, _, rest = filename[:-4].partition("-")
-        if canonicalize_name(name) == project:
-            return rest.partition("-")[0] or None
+    length = len(project)
+    spelt = filename[:length].lower().replace("_", "-").replace(".", "-")
+    if spelt == project and filename[length : length + 1] == "-":  # most names
+        rest = filename[length + 1 :]
+        if rest.endswith(".whl"):
+            return rest[:-4].partition("-")[0] or None
+        if rest.endswith(".tar.gz") and _USUAL_VERSION.fullmatch(rest, 0, len(rest) - 7):
+            return rest[:-7]
     form = format_of(filename)
     rest = _rest(filename, project)
     rest = rest[: max(0, len(rest) - len(form.ending if form else ""))].lstrip("-_.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from urllib.parse import urlsplit
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -12,6 +13,7 @@ def install_commands(index_url: str, what: str = "PROJECT") -> dict[str, str]:
 
     `what` is the requirement to install.
     """
+    what = shlex.quote(what)  # the versions of some begin with an epoch, "1!"
     parts = urlsplit(index_url)
     trust = ""
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:

@@ -119,10 +119,17 @@ def add_refusals(connection: Connection, refused: Iterable[tuple[int, Problem]])
 
 def standing_refusals(connection: Connection, names: Sequence[ProjectName] | None) -> list[Problem]:
     """Return the refusals of all projects, or of those in `names`."""
-    query = select(refusals, projects.c.name).join(projects)
-    if names is not None:
-        query = query.where(projects.c.name.in_(names))
-    return [
-        Problem(Reason(row.reason), row.message, row.name, row.file, row.url)
-        for row in connection.execute(query.order_by(refusals.c.id))
-    ]
+    values = {} if names is None else {"names": names}
+    rows = prepared.rows(connection, _standing(named=names is not None), values)
+    return [Problem(Reason(reason), *rest) for reason, *rest in rows]
+
+
+@cache
+def _standing(*, named: bool) -> Select[Any]:
+    columns = refusals.c
+    query = (
+        select(columns.reason, columns.message, projects.c.name, columns.file, columns.url)
+        .join(projects, projects.c.id == columns.project_id)
+        .order_by(columns.id)
+    )
+    return query.where(among(projects.c.name, "names")) if named else query

@@ -31,8 +31,9 @@ from pypimirror.verify import pkg_info
 _MOST, _LONGEST = 2 << 20, 200_000
 #: Bytes of the HTML of a description.
 _HTML = 400_000
-#: Seconds that the description may take.
-PATIENCE = 2.0
+#: Seconds of processor time that the description may take. By the clock, it is longer on a machine
+#: whose installers need all of it.
+PATIENCE = 1.0
 
 _TAGS = {
     *("a", "abbr", "b", "blockquote", "br", "caption", "cite", "code", "dd", "del", "div", "dl"),
@@ -208,15 +209,15 @@ def cleaned(html: str) -> str:
 
 @contextmanager
 def _at_most(seconds: float) -> Iterator[None]:
-    """Raise `_TooLongError` after this many seconds. Only for the main thread."""
+    """Raise `_TooLongError` after this many seconds of processor time. Only for the main thread."""
 
     def stop(_number: int, _frame: object) -> None:
         raise _TooLongError
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)

@@ -6,7 +6,6 @@ from email.utils import formatdate
 
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypimirror.catalog.queries import projects
 from pypimirror.catalog.queries.browsing import news, shown
 from pypimirror.domain import moments
 from pypimirror.serve.pages import releases
@@ -41,7 +40,7 @@ def _project(site: Site, visit: Visit, name: str) -> Made:
     except InvalidName:
         return site.missing(visit)
     with site.reader.read() as connection:
-        row = next(iter(projects.by_name(connection, [project])), None)
+        row = shown.project(connection, project)
         if row is None or not row.page_on_disk or project != name:
             return site.missing(visit)
         known = filter(releases.is_here, shown.of_project(connection, row.id))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 import msgspec
 from packaging.utils import InvalidName, canonicalize_name
 
 from pypimirror.catalog.database import Connection
-from pypimirror.catalog.queries import doubts, projects
+from pypimirror.catalog.queries import doubts
 from pypimirror.catalog.queries.browsing import shown, summaries
-from pypimirror.catalog.queries.browsing.shown import ShownFile
-from pypimirror.catalog.records import ProjectRecord
+from pypimirror.catalog.queries.browsing.shown import ShownFile, ShownProject
 from pypimirror.domain import bounded
 from pypimirror.domain.errors import PypimirrorError
 from pypimirror.domain.layout import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
@@ -52,7 +52,7 @@ _decode_provenance = msgspec.json.Decoder(_Provenance).decode
 class _Found:
     """The facts in the catalog about a project."""
 
-    row: ProjectRecord
+    row: ShownProject
     releases: list[Release]
     dependents: list[str]
 
@@ -82,7 +82,7 @@ def page(site: Site, visit: Visit) -> Made:
         for release in found.releases:
             if release.version and (
                 release.version == visit.parts[2]
-                or (release.order[0] and release.order[1] == version)
+                or (release.is_valid and release.order[1] == version)
             ):
                 return _show(site, visit, connection, found, release)
     return site.missing(
@@ -91,7 +91,7 @@ def page(site: Site, visit: Visit) -> Made:
 
 
 def _find(connection: Connection, project: ProjectName, *, details: bool) -> _Found | None:
-    row = next(iter(projects.by_name(connection, [project])), None)
+    row = shown.project(connection, project)
     if row is None:
         return None
     known = shown.of_project(connection, row.id)
@@ -126,14 +126,11 @@ def _show(
     main = only or releases.main_release(found.releases)
     about = _about(site, project, main) if main else None
     requires = about.requires[:_NAMED] if about else ()
-    here = {
-        row.name
-        for row in projects.by_name(connection, list({each.name for each in requires}))
-        if row.page_on_disk
-    }
     everything = "all" in visit.asked.query
     listed = [only] if only else found.releases[: None if everything else _VERSIONS]
-    what = f"{project}=={main.version}" if only and main and main.version else project
+    address = f"{visit.root}simple/"
+    commands = install_commands(address, f"{project}=={only.version}" if only else project)
+    pip = install_commands(address, project)["pip"].removesuffix(project)
     return site.page(
         visit,
         "project.html",
@@ -142,15 +139,17 @@ def _show(
         main=main,
         about=about or About(),
         requires=requires,
-        here=here,
+        here=shown.held(connection, {each.name for each in requires}),
         dependents=found.dependents[:_NAMED],
         more_dependents=len(found.dependents) > _NAMED,
         releases=listed,
         number=len(found.releases),
         with_files=_with_files(listed, main),
         publishers=_publishers(site, project, main.files[:_FILES]) if main else {},
-        commands=install_commands(f"{visit.root}simple/", what),
+        commands=commands,
+        pinned=lambda release: pip + shlex.quote(f"{project}=={release.version}"),
         proof=releases.proof,
+        told=releases.told,
         text=line,
         path=lambda file: file_path(project, file.filename, file.location),
     )

@@ -12,6 +12,7 @@ from pypimirror.catalog.queries.browsing.shown import ShownFile
 from pypimirror.catalog.states import DENIED, PROVEN, Cause, State, word
 from pypimirror.domain.filenames import version_of, version_text
 from pypimirror.domain.model import Problem, Reason
+from pypimirror.domain.sizes import amount, number_of
 from pypimirror.serve.pages.about import line
 from pypimirror.status.reasons import REASONS
 from pypimirror.verify import pkg_info
@@ -62,10 +63,15 @@ class Release:
     files: list[ShownFile] = field(default_factory=list)
     absent: list[Absent] = field(default_factory=list)
 
+    @property
+    def is_valid(self) -> bool:
+        """Whether installers understand its version."""
+        return self.order[0]
+
     @cached_property
     def is_final(self) -> bool:
         """Whether it is a valid version and no pre-release."""
-        return self.order[0] and not self.order[1].is_prerelease
+        return self.is_valid and not self.order[1].is_prerelease
 
     @cached_property
     def uploaded(self) -> str:
@@ -96,6 +102,14 @@ class Release:
     def size(self) -> int:
         """Bytes of all its files."""
         return sum(file.size or 0 for file in self.files)
+
+    @cached_property
+    def told(self) -> str:
+        """Its files in a few words."""
+        parts = [number_of(len(self.files), "file")] if self.files else []
+        parts += [amount(self.size)] if self.size else []
+        parts += [f"Python {self.requires_python}"] if self.requires_python else []
+        return ", ".join(parts)
 
     @property
     def described_by(self) -> ShownFile | None:
@@ -173,6 +187,13 @@ def _reason(reason: Reason, message: str, *, details: bool) -> str:
         return line(message)
     told = REASONS.get(reason)
     return told.meaning if told is not None else reason.value
+
+
+def told(file: ShownFile) -> str:
+    """Return the size of a file and the day of its upload, as far as they are known."""
+    parts = [] if file.size is None else [amount(file.size)]
+    parts += [file.upload_time[:10]] if file.upload_time else []
+    return ", ".join(parts)
 
 
 def proof(file: ShownFile) -> str:

@@ -38,6 +38,46 @@ def test_it_shows_versions_files_proofs_and_commands(
     assert "This version is yanked." in one
 
 
+def test_each_version_has_a_line_that_installs_it(
+    mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    offer(simulator, "six", "1.0", "1!2.0")
+    mirror.sync()
+    text = ask("/project/six/").body.decode()
+    for what in ("six", "six==1.0", "&#39;six==1!2.0&#39;"):
+        assert f"http://h/simple/ --trusted-host h {what}</code>" in text
+    assert "--trusted-host h six==1.0<" in ask("/project/six/1.0/").body.decode()
+
+
+@pytest.mark.sqlite
+def test_what_is_no_version_is_in_no_command(
+    mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    """People paste these commands, and a file may be named like one."""
+    name, content = make_sdist("six", "1.0")
+    simulator.add_file("six", "six-$(id).tar.gz", content)
+    simulator.add_file("six", name, content)
+    mirror.sync()
+    text = ask("/project/six/").body.decode()
+    assert "six-$(id).tar.gz" in text
+    assert "six==$(id)" not in text
+    odd = ask("/project/six/$(id)/")
+    assert odd.head.status == 200
+    assert b"pip install" not in odd.body
+
+
+@pytest.mark.sqlite
+def test_one_file_of_a_version_may_be_yanked(
+    mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    simulator.add_file("six", *make_sdist("six", "1.0"))
+    simulator.add_file("six", *make_wheel("six", "1.0"), yanked="has a wrong tag")
+    mirror.sync()
+    text = ask("/project/six/").body.decode()
+    assert re.search(r"yanked</span> has a wrong tag", text)
+    assert "This version is yanked" not in ask("/project/six/1.0/").body.decode()
+
+
 def test_it_says_why_a_file_is_not_here(mirror: Mirror, simulator: Simulator, ask: Ask) -> None:
     offer(simulator, "six", "1.0")
     (bad,) = offer(simulator, "six", "2.0")

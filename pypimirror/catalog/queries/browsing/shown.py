@@ -1,12 +1,30 @@
-"""The files of a project as its page for people shows them."""
+"""A project and its files as the page for people shows them."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from collections.abc import Collection
+from functools import cache
+from typing import Any
 
-from pypimirror.catalog.mapping import mapper
+from sqlalchemy import Connection, Select, bindparam, select
+
+from pypimirror.catalog.mapping import mapper, prepared
 from pypimirror.catalog.mapping.mapper import Record
-from pypimirror.catalog.schema import files
+from pypimirror.catalog.mapping.prepared import among
+from pypimirror.catalog.schema import files, projects
+
+
+class ShownProject(Record, frozen=True):
+    """The columns of `ProjectRecord` that people see, and what they are found by."""
+
+    id: int
+    name: str
+    upstream: str | None
+    status: str | None
+    status_reason: str | None
+    removal_cause: str | None
+    checked_at: float | None
+    page_on_disk: bool
 
 
 class ShownFile(Record, frozen=True):
@@ -32,8 +50,35 @@ class ShownFile(Record, frozen=True):
     last_error: str | None
 
 
+def project(connection: Connection, name: str) -> ShownProject | None:
+    """Return the project with this name."""
+    found = mapper.read_all(connection, _project(), ShownProject, {"name": name})
+    return next(iter(found), None)
+
+
+@cache
+def _project() -> Select[Any]:
+    is_it = projects.c.name == bindparam("name")
+    return mapper.select_record(ShownProject, projects).where(is_it)
+
+
+def held(connection: Connection, names: Collection[str]) -> set[str]:
+    """Return which of these names are projects with a page here."""
+    return {row[0] for row in prepared.rows(connection, _held(), {"names": names})}
+
+
+@cache
+def _held() -> Select[Any]:
+    has_page = projects.c.page_on_disk.is_(True)
+    return select(projects.c.name).where(among(projects.c.name, "names"), has_page)
+
+
 def of_project(connection: Connection, project: int) -> list[ShownFile]:
     """Return all files of the project with this id, by name."""
-    query = mapper.select_record(ShownFile, files).where(files.c.project_id == project)
-    rows = connection.execute(query.order_by(files.c.filename)).all()  # faster than one by one
-    return [ShownFile(*row) for row in rows]
+    return mapper.read_all(connection, _of_project(), ShownFile, {"project": project})
+
+
+@cache
+def _of_project() -> Select[Any]:
+    query = mapper.select_record(ShownFile, files)
+    return query.where(files.c.project_id == bindparam("project")).order_by(files.c.filename)

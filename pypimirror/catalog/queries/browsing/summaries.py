@@ -11,12 +11,22 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Delete, Select, Table, delete, or_, select
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Integer,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    or_,
+    select,
+)
 
 from pypimirror.catalog import bulk
 from pypimirror.catalog.mapping import mapper, prepared
 from pypimirror.catalog.mapping.prepared import among
-from pypimirror.catalog.queries.projects import CHUNK, chunks
+from pypimirror.catalog.queries.projects import chunks
 from pypimirror.catalog.records import FileRecord, ProjectKey, SummaryRecord
 from pypimirror.catalog.schema import dependents as dependents_of
 from pypimirror.catalog.schema import files, projects, summaries
@@ -93,11 +103,15 @@ def described(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
 
 def dependents(connection: Connection, project: str, limit: int) -> list[str]:
     """Return the names of projects on this mirror whose newest release requires `project`."""
-    assert limit <= CHUNK
-    query = (
+    rows = prepared.rows(connection, _dependents(), {"project": project, "most": limit})
+    return sorted(row[0] for row in rows)
+
+
+@cache
+def _dependents() -> Select[Any]:
+    return (
         select(projects.c.name)
         .join(dependents_of, dependents_of.c.project_id == projects.c.id)
-        .where(dependents_of.c.required == project, projects.c.page_on_disk.is_(True))
-        .limit(limit)
+        .where(dependents_of.c.required == bindparam("project"), projects.c.page_on_disk.is_(True))
+        .limit(bindparam("most", type_=Integer))
     )
-    return sorted(connection.scalars(query))
