@@ -2,10 +2,9 @@
 
 A mirror of 200 projects is made by a sync. wrk asks for its pages, for its files of 150 KB, and for
 files of 20 MB, over connections that stay open. Servers take turns in each round, with one process
-and with one for each core. Two more comparisons follow: a mirror on demand with the same mirror
-without, by the CPU time of a hit; and pages of projects with and without 20 people who each look
-at a page for people once a second. wrk needs one of the cores, so with one process for each core,
-the CPU time of a request says more than its rate.
+and with one for each core. Then a mirror on demand is compared with the same mirror without, by the
+CPU time of a hit. wrk needs one of the cores, so with one process for each core, the CPU time of a
+request says more than its rate. `benchmarks.people` adds people who look at pages.
 """
 
 from __future__ import annotations
@@ -20,10 +19,9 @@ import shutil
 import statistics
 import subprocess
 import sys
-import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -39,7 +37,6 @@ from tests.environment import isolated
 
 SHAPE = Shape("serving", 200, 800, 120_000_000)
 LARGE, LARGE_SIZE = 4, 20_000_000
-PEOPLE = 20
 HOST = "127.0.0.1"
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2"
 
@@ -239,48 +236,6 @@ def _warm(running: proxies.Running, tree: Tree) -> proxies.Running:
     return server
 
 
-def with_people(tree: Tree, directory: Path, options: argparse.Namespace) -> Values:
-    """Ask for pages of projects with and without people who look at other pages.
-
-    The CPU time is that of the web server without the process that makes pages for people: on a
-    machine without an idle core, the rate also says what that process and the people take.
-    """
-    values: Values = defaultdict(list)
-    with serving(tree, directory / "p", tools.ROOT, 1) as running:
-        for number in range(4 * options.rounds):
-            name = "with 20 people" if number % 2 else "alone"
-            with browsing(running.url, tree.projects, PEOPLE if number % 2 else 0):
-                paths = tree.paths["pages"]
-                found = load(running, directory, paths, 64, options.seconds, first_only=True)
-            values[name, "pages"].append(found)
-            tell(f"{name}: {found[0]:,.1f}/s, {found[1]:,.1f} µs")
-    return values
-
-
-@contextmanager
-def browsing(url: str, projects: Sequence[str], people: int) -> Iterator[None]:
-    """Let people look at pages, each at one a second."""
-    stop = threading.Event()
-
-    def look(number: int) -> None:
-        seen = random.Random(number)
-        while not stop.wait(seen.uniform(0.5, 1.5)):
-            project = seen.choice(projects)
-            path = seen.choice(["/", "/status", f"/project/{project}/", f"/search?q={project}"])
-            with suppress(OSError), urlopen(url + path, timeout=30) as answer:
-                answer.read()
-
-    threads = [threading.Thread(target=look, args=(number,)) for number in range(people)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-
-
 def table(values: Values) -> str:
     """Return the medians of the rounds: requests a second, and CPU µs for each."""
     kinds = list(dict.fromkeys(kind for _, kind in values))
@@ -301,7 +256,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--earlier", type=Path, help="the source tree of an earlier build to compare with")
     add("--rounds", type=int, default=3, help="default: 3")
     add("--seconds", type=int, default=3, help="of each measurement (default: 3)")
-    parts = ("servers", "on-demand", "people")
+    parts = ("servers", "on-demand")
     add("--part", action="append", choices=parts, help="only this one; may be repeated")
     add("--output", type=Path, default=RESULTS, help="where the report goes")
     options = parser.parse_args(arguments)
@@ -318,8 +273,6 @@ def main(arguments: list[str] | None = None) -> None:
                 found.append(table(compare(tree, directory, options)))
             if "on-demand" in (options.part or parts):
                 found.append(table(on_demand(tree, upstream, directory, options)))
-            if "people" in (options.part or parts):
-                found.append(table(with_people(tree, directory, options)))
     facts = ", ".join(f"{key} {value}" for key, value in tools.facts().items())
     text = f"{facts}; medians of {options.rounds} rounds\n\n" + "\n\n".join(found)
     print(text)
