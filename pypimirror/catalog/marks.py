@@ -15,6 +15,8 @@ from collections.abc import Callable
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+import msgspec
+
 from pypimirror.catalog import mirror_totals
 from pypimirror.catalog.mirror_totals import Totals
 
@@ -148,6 +150,10 @@ def _numbers(text: str, length: int) -> tuple[int, ...]:
 
 TOTALS: Form[Totals] = Form(mirror_totals.parse, _written)
 CLOSURE_FORM: Form[ClosureFigures] = Form(_closure, _closure_text)
+#: Texts by name.
+TEXTS: Form[dict[str, str]] = Form(
+    msgspec.json.Decoder(dict[str, str]).decode, lambda texts: msgspec.json.encode(texts).decode()
+)
 STATISTICS_FORM: Form[Statistics] = Form(_statistics, _statistics_text)
 
 
@@ -179,6 +185,8 @@ TERMS_OF_REFUSALS = Mark("terms of refusals", TEXT)
 CLOSED = Mark("closed", TEXT)
 #: What the last closure found, as `pypimirror.catalog.figures.closure` writes it.
 CLOSURE = Mark("closure", CLOSURE_FORM)
+#: The resolved locks, by file name (`pypimirror.pipeline.resolution`).
+RESOLVED = Mark("resolved locks", TEXTS)
 
 # Observations of upstreams
 

@@ -162,8 +162,8 @@ def sync(
     every error.
     """
     selection = Selection(config)
-    # A needed project may be named as well, and only the catalog knows these.
-    if not selection.follows:
+    # A needed or resolved project may be named as well, and only the catalog knows these.
+    if not config.select.dependencies:
         check_names(selection, names)
     config = at_its_root(config)
     reporter = reporter or LogReporter()

@@ -8,8 +8,9 @@ The rules:
   asks only the hosts that a download may ask, through the same proxies. Each set is resolved once
   for all platforms, from the oldest declared Python on. If that has no solution, it is resolved
   separately for each declared environment.
-* The result is stored as `pylock.<set>.toml` in the private directory, and is a lock like any other
-  (`pypimirror.select.locked`). Users who want to keep it copy and commit it.
+* The result is a lock like any other (`pypimirror.select.locked`). The catalog has it, so it counts
+  on all machines. A copy for people is `pylock.<set>.toml` in the private directory; users who want
+  to keep it copy and commit it.
 * All sets are resolved before any result is stored. If one fails, the run fails with the resolver's
   reason: nothing is removed, and the last results stay.
 * Each sync of the whole mirror resolves again, so that new releases arrive. A sync of some
@@ -31,6 +32,8 @@ from urllib.parse import quote, urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pypimirror.catalog.marks import RESOLVED
+from pypimirror.catalog.queries import marks
 from pypimirror.check import subjects, targets
 from pypimirror.check.subjects import PROJECTS, Wanted
 from pypimirror.check.targets import Target
@@ -74,27 +77,31 @@ class Resolution(Struct, frozen=True):
 def apply(run: Run, *, keep: bool = True) -> Run:
     """Return the run with the resolved releases as its selection, if the configuration asks for it.
 
-    Without `keep`, only staging is written to. Raises `StoppedError` and `ConfigError`.
+    Without `keep`, only the catalog is written to. Raises `StoppedError` and `ConfigError`.
     """
     if run.config.select.dependencies != "resolved" or run.command != "sync":
         return run
     directory = run.workspace.private / locked.RESOLVED
-    if (run.names is not None or run.retry is not None) and locked.kept(directory):
+    with run.catalog.read() as connection:
+        before = marks.read(connection, RESOLVED)
+    if (run.names is not None or run.retry is not None) and locked.kept(directory, before):
         return run
     run.reporter.announce("Resolving what [select] projects names")
     gate = _gate(run.config)
     found = list(resolve(run.config, gate, run.cancelled))
     for refusal in gate.refused:
         run.reporter.announce(f"uv was kept from a host: {refusal}")
-    if not keep:
-        directory = run.workspace.staging / locked.RESOLVED
-    changed = run.workspace.keep(directory, {each.name: each.text for each in found})
+    texts = {each.name: each.text for each in found}
+    if texts != before:
+        with run.catalog.write() as connection:
+            marks.write(connection, RESOLVED, texts)
+    changed = run.workspace.keep(directory, texts) if keep else set()
     for each in found:
         if not keep:
             run.reporter.announce(each.said)
         elif each.name in changed:
             run.reporter.announce(f"{each.said}; kept in {directory / each.name}")
-    return replace(run, selection=Selection(run.config, directory))
+    return replace(run, selection=Selection(run.config, texts))
 
 
 def resolve(

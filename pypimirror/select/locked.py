@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from packaging.markers import Marker, UndefinedEnvironmentName
@@ -20,11 +20,12 @@ from pypimirror.domain import bounded
 from pypimirror.domain.filenames import printable
 from pypimirror.select.entries import Entry
 from pypimirror.select.environments import Environments
-from pypimirror.select.locks import registry
+from pypimirror.select.locks import pylock, registry
 from pypimirror.select.locks.lock import Lock, LockedRelease, LockError
 from pypimirror.select.patterns import EntryError
 
-#: The directory of resolved locks, in the private directory (`pypimirror.pipeline.resolution`).
+#: The directory for copies of the resolved locks, in the private directory
+#: (`pypimirror.pipeline.resolution`).
 RESOLVED = "resolved"
 
 _ESCAPED = re.compile(r"\[([*?\[])\]")
@@ -58,10 +59,15 @@ def _paths(pattern: str) -> list[Path]:
     return found
 
 
-def kept(directory: Path) -> list[Lock]:
-    """Return the resolved locks, or [] if one is unreadable; the next sync resolves again."""
+def kept(directory: Path, texts: Mapping[str, str] | None = None) -> list[Lock]:
+    """Return the resolved locks, or [] if one is unreadable; the next sync resolves again.
+
+    `texts` are their texts by file name; the default is what the directory has.
+    """
     try:
-        return [registry.read(path) for path in sorted(directory.glob("pylock.*.toml"))]
+        if texts is not None:
+            return [pylock.read(directory / name, text) for name, text in sorted(texts.items())]
+        return [pylock.read(path) for path in sorted(directory.glob("pylock.*.toml"))]
     except LockError:
         return []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -46,11 +46,11 @@ def faults(config: Config) -> Iterator[None]:
         raise ConfigError(config.blame(f"select.{error}")) from error
 
 
-def read(config: Config, key: str, resolved: Path | None) -> Named:
+def read(config: Config, key: str, resolved: Mapping[str, str] | None) -> Named:
     """Read the entries of a configuration; `projects` come from `key`.
 
-    `resolved` is the directory of the resolved locks. If it is given, notes are not logged a second
-    time. Raises `ConfigError`.
+    `resolved` are the texts of the resolved locks, by file name; the default is in the private
+    directory. If it is given, notes are not logged a second time. Raises `ConfigError`.
     """
     select = config.select
     quiet = resolved is not None  # this is the second selection of a run
@@ -59,7 +59,7 @@ def read(config: Config, key: str, resolved: Path | None) -> Named:
         each = partial(entries.read, environments=environments, quiet=quiet)
         projects = each(select.projects, key)
         if select.dependencies == "resolved":
-            projects = _resolved(projects, environments, resolved or config.private / "resolved")
+            projects = _resolved(projects, environments, config.private, resolved)
         found = Named(
             projects + _locked(select.locks, environments, quiet=quiet),
             each(select.exclude, "select.exclude"),
@@ -78,11 +78,16 @@ def read(config: Config, key: str, resolved: Path | None) -> Named:
     return found
 
 
-def _resolved(named: list[Entry], environments: Environments, directory: Path) -> list[Entry]:
+def _resolved(
+    named: list[Entry],
+    environments: Environments,
+    private: Path,
+    texts: Mapping[str, str] | None,
+) -> list[Entry]:
     """Return `named` with the entries of resolved locks, if any, instead of named projects."""
     from pypimirror.select import locked
 
-    kept = locked.kept(directory)
+    kept = locked.kept(private / locked.RESOLVED, texts)
     if not kept:
         return named
     # Globs and regular expressions cannot be resolved.

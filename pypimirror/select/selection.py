@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from operator import itemgetter
-from pathlib import Path
 from types import MappingProxyType
 
 from msgspec import Struct
@@ -50,17 +49,17 @@ class Choice(Struct, frozen=True):
 class Selection:
     """The decisions of a configuration's `[select]` section.
 
-    `resolved` is the directory of the resolved locks; the default is in the private directory.
-    If it is given, notes on requirements files and locks are not logged a second time. `key` is the
-    key that `projects` comes from. Raises `ConfigError` if the section, or a file that it names, is
-    invalid.
+    `resolved` are the texts of the resolved locks, by file name; the default is in the private
+    directory. If it is given, notes on requirements files and locks are not logged a second time.
+    `key` is the key that `projects` comes from. Raises `ConfigError` if the section, or a file that
+    it names, is invalid.
     """
 
     def __init__(
-        self, config: Config, resolved: Path | None = None, key: str = "select.projects"
+        self, config: Config, resolved: dict[str, str] | None = None, key: str = "select.projects"
     ) -> None:
         select = config.select
-        self._select = select
+        self.config, self.resolved = config, resolved
         self._key = key
         #: Whether nothing is named, and that means every project.
         self._is_all = config.selects_all
@@ -118,7 +117,7 @@ class Selection:
     @property
     def follows(self) -> bool:
         """Whether requirements are followed. If all projects are selected, there is no need."""
-        return self._select.dependencies == "all" and bool(self._projects)
+        return self.config.select.dependencies == "all" and bool(self._projects)
 
     def needing(self, needed: Mapping[str, Iterable[str]], *, more: bool = False) -> Selection:
         """Return a copy of this selection that also has `needed`: version specifiers by project.
@@ -296,9 +295,9 @@ class Selection:
         """
         number = next((n for n in reversed(self._numbers(project)) if self._decides(n)), None)
         if number is not None:
-            fact = f"the rule for {', '.join(self._select.rules[number].projects)}"
+            fact = f"the rule for {', '.join(self.config.select.rules[number].projects)}"
             verdict = Verdict(True, f"select.rules[{number}].metadata_only", fact)
-            is_linked = self._select.rules[number].metadata_only
+            is_linked = self.config.select.rules[number].metadata_only
             return [verdict if is_linked else None] * len(files)
         about = [entry for entry in self._linked if entry.names(project)]
         if not about:
@@ -307,7 +306,7 @@ class Selection:
 
     def _decides(self, number: int) -> bool:
         """Whether this one of `[[select.rules]]` sets `metadata_only`."""
-        return self._select.rules[number].metadata_only is not None
+        return self.config.select.rules[number].metadata_only is not None
 
     def _takes_all(self, project: ProjectName) -> bool:
         """Whether all files are selected without a look at each, as in most projects."""
@@ -340,7 +339,7 @@ class Selection:
     def _rules_for(self, numbers: tuple[int, ...]) -> Rules:
         """Return `[select]` overlaid with these of `[[select.rules]]`, in order."""
         if numbers not in self._rules:
-            self._rules[numbers] = Rules(*_overlaid(self._select, numbers))
+            self._rules[numbers] = Rules(*_overlaid(self.config.select, numbers))
         return self._rules[numbers]
 
     def _identify(self, config: Config) -> str:

@@ -34,6 +34,7 @@ EXAMPLES: dict[str, Any] = {
     "renderer": 2,
     "root renderer": 3,
     "held": Totals(1, 2, 3, 4),
+    "resolved locks": {"pylock.projects.toml": 'lock-version = "1.0"'},
     "closure": ClosureFigures("key", 3, 1, unknown_ones=(Unsure("a", "1", "is old"),)),
     "statistics": Statistics(1.5, {"published": 1}, None, {1: 0, 7: 1, 30: 1}, 0.25),
 }

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pypimirror.catalog.states import SHARD
 from pypimirror.check.remedies import Wish
 from pypimirror.cli import errors
 from pypimirror.cli.errors import Exit
-from pypimirror.domain.model import ProjectName
+from pypimirror.domain.model import ProjectName, Stage
+from pypimirror.pipeline import sequence
+from pypimirror.pipeline.context.reporter import LogReporter
+from pypimirror.pipeline.executors import joining
+from pypimirror.pipeline.executors.loop import Call, WorkOff
 from pypimirror.pipeline.preview import remedy
 from pypimirror.pipeline.preview.explain import explain
+from pypimirror.pipeline.run import Run
 from pypimirror.select.locks import registry
+from tests import buckets
 from tests.corpus.build import make_sdist, make_wheel
+from tests.databases import POSTGRESQL, SQLITE
 from tests.mirror import Mirror
 from tests.pipeline.conftest import MakeMirror
 from tests.simulator import Simulator, Status
+from tests.storage.s3.mirrors import InBucket
 
 SIX = "six-{}-py3-none-any.whl"
 
@@ -275,3 +286,69 @@ def test_a_resolution_that_was_damaged_is_made_anew(mirror: Mirror, offered: Sim
     path.write_text("damaged")
     assert mirror.sync().state == "completed"
     assert kept(mirror) == before
+
+
+# Several machines, each with a private directory of its own
+
+
+@pytest.fixture(params=[SQLITE, POSTGRESQL])
+def machines(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    offered: Simulator,
+    seaweed: buckets.Server,
+    keys_of_the_bucket: None,
+) -> tuple[Mirror, Mirror]:
+    """Two machines that share a catalog and a bucket."""
+    near = InBucket(tmp_path / "near", offered, seaweed.bucket()).mirror
+    if request.param == POSTGRESQL:
+        databases = request.getfixturevalue("postgresql")
+        near.configure(mirror={"catalog": databases.of(near.base)})
+    select(near, "app")
+    far = Mirror(tmp_path / "far", offered, **near.sections)
+    far.configure(mirror={"catalog": near.catalog_url})
+    return near, far
+
+
+def test_a_worker_on_another_machine_has_the_resolution_of_the_run(
+    machines: tuple[Mirror, Mirror],
+) -> None:
+    """It refused to work, because its selection was another one."""
+    near, far = machines
+
+    @contextmanager
+    def executor(call: Call) -> Iterator[WorkOff]:
+        def work_off(run: Run, stages: Sequence[Stage], number: int, small_ends: bool) -> int:
+            joined = joining.join(
+                far.config,
+                run.name,
+                executor=SHARD,
+                worker="7",
+                agreed=joining.told(run),
+                reporter=LogReporter(),
+            )
+            with joined as (other, loop):
+                loop.work_off(other, sequence.perform, tuple(stages), 1, small_ends=True)
+            return number
+
+        yield work_off
+
+    assert near.sync(work=lambda run: sequence.sync(run, executor=executor)).state == "completed"
+    (row,) = near.query("SELECT projects FROM workers")
+    assert row["projects"] == 3
+    assert not (far.root / ".pypimirror" / "resolved").exists()
+
+
+def test_another_machine_goes_on_with_the_last_resolution(
+    machines: tuple[Mirror, Mirror], offered: Simulator
+) -> None:
+    """It resolved anew, or did not know what was resolved."""
+    near, far = machines
+    near.sync()
+    add(offered, "six", "3.0")
+    offered.forget()
+    assert far.sync("six").state == "completed"
+    assert not [request for request in offered.requests if "/app/" in request.path]
+    assert explain(far.config, "six").verdict.fact == "names six 2.0"
+    far.sync()
+    assert explain(near.config, "six").verdict.fact == "names six 3.0"

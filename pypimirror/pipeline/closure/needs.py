@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from pypimirror.catalog.database import Connection
-from pypimirror.catalog.marks import CLOSED, CLOSURE
+from pypimirror.catalog.marks import CLOSED, CLOSURE, RESOLVED
 from pypimirror.catalog.queries import marks, projects
 from pypimirror.catalog.queries.closure import requirements
 from pypimirror.catalog.states import Cause
@@ -32,9 +32,13 @@ def key_of(config: Config, selection: Selection) -> str:
 
 
 def remembered(connection: Connection, selection: Selection) -> Selection:
-    """Return the selection together with the needed projects of the last round, and with the files
-    that clients have asked for.
+    """Return the selection as the catalog has it: with the last resolution, which any machine may
+    have made, the needed projects of the last round, and the files that clients have asked for.
     """
+    if selection.config.select.dependencies == "resolved":
+        texts = marks.read(connection, RESOLVED)
+        if texts is not None and texts != selection.resolved:
+            selection = Selection(selection.config, texts)
     selection = remembering.with_asked(connection, selection)
     if not selection.follows:
         return selection

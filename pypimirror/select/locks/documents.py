@@ -44,9 +44,9 @@ class Place:
 class Document:
     """The text and the values of a lock file. Every error is a `LockError` with file and line."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, text: str | None = None) -> None:
         self.path = path
-        self.text = _text(path)
+        self.text = _text(path) if text is None else text
         self.values = self._parsed()
 
     def _parsed(self) -> Table:

@@ -30,9 +30,9 @@ from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease, LockEr
 _PACKAGE = re.compile(r"packages\[(\d+)\]")
 
 
-def read(path: Path) -> Lock:
-    """Read a `pylock.toml`; raises `LockError`."""
-    document = TomlDocument(path)
+def read(path: Path, text: str | None = None) -> Lock:
+    """Read a `pylock.toml`, or its `text` if that is given; raises `LockError`."""
+    document = TomlDocument(path, text)
     stated = document.values.get("lock-version")
     place = document.line_with("lock-version")
     # First, because the meaning of everything else depends on it.
