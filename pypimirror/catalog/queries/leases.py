@@ -82,6 +82,11 @@ def _text(holder: Holder) -> str:
 def now(connection: Connection) -> Any:
     """Return the time of the database's clock as an expression, in seconds since the epoch."""
     if connection.dialect.name == "postgresql":
-        # The current time: now() would be the time when the transaction began.
-        return func.extract("epoch", func.clock_timestamp())
+        return clock_of_server()
     return literal(time.time())
+
+
+def clock_of_server() -> Any:
+    """Return the time of PostgreSQL's clock as an expression, in seconds since the epoch."""
+    # The current time: now() would be the time when the transaction began.
+    return func.extract("epoch", func.clock_timestamp())

@@ -59,8 +59,13 @@ def insert_or_ignore(connection: Connection, table: Any) -> Any:
 
 def insert_into(connection: Connection, table: Any) -> Any:
     """Return the INSERT of the database's own dialect, which has ON CONFLICT."""
+    return insert_for(connection.dialect.name, table)
+
+
+def insert_for(dialect: str, table: Any) -> Any:
+    """Return the INSERT of a dialect, which has ON CONFLICT."""
     # Do not import the other database's dialect, because that is slow.
-    if connection.dialect.name == "postgresql":
+    if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql
 
         return postgresql.insert(table)
@@ -246,8 +251,12 @@ def _get() -> Select[Any]:
 
 def by_name(connection: Connection, names: Sequence[str]) -> list[ProjectRecord]:
     """Return the rows of the projects with these names."""
-    query = select(projects).where(projects.c.name.in_(names))
-    return list(mapper.read(connection, query, ProjectRecord))
+    return mapper.read_all(connection, _by_name(), ProjectRecord, {"names": names})
+
+
+@cache
+def _by_name() -> Select[Any]:
+    return select(projects).where(among(projects.c.name, "names"))
 
 
 def change(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

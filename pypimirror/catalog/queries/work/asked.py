@@ -7,6 +7,7 @@ well. One worker at a time fetches a file, on any machine: it has its id in the 
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -15,8 +16,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Float,
+    Insert,
     Select,
     and_,
+    bindparam,
     case,
     delete,
     func,
@@ -26,10 +30,10 @@ from sqlalchemy import (
     update,
 )
 
-from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping import mapper, prepared
 from pypimirror.catalog.mapping.prepared import among
-from pypimirror.catalog.queries.leases import now
-from pypimirror.catalog.queries.projects import CHUNK, chunks, insert_into
+from pypimirror.catalog.queries.leases import clock_of_server, now
+from pypimirror.catalog.queries.projects import CHUNK, chunks, insert_for
 from pypimirror.catalog.records import AskedRecord
 from pypimirror.catalog.schema import asked, files, projects, workers
 from pypimirror.catalog.states import PROVEN, WORKING, State
@@ -44,44 +48,53 @@ def ask(
     """Note at the time `at` that a client asks for a file of `size` bytes, and let a worker fetch
     it. Return False if another worker fetches it; then nothing is changed.
     """
-    statement = insert_into(connection, asked).values(
-        project=pair[0],
-        filename=pair[1],
-        size=size,
-        asked_at=at,
-        used_at=at,
-        worker_id=worker_id,
-    )
+    values = {
+        "project": pair[0],
+        "filename": pair[1],
+        "size": size,
+        "asked_at": at,
+        "used_at": at,
+        "worker_id": worker_id,
+    }
+    if connection.dialect.name == "sqlite":
+        values["now"] = time.time()
+    return bool(prepared.rows(connection, _ask(connection.dialect.name), values))
+
+
+@cache
+def _ask(dialect: str) -> Insert:
+    columns = ("project", "filename", "size", "asked_at", "used_at", "worker_id")
+    statement = insert_for(dialect, asked).values({name: bindparam(name) for name in columns})
     new = statement.excluded
-    statement = statement.on_conflict_do_update(
+    # As `leases.now`, for a statement that is used again.
+    at = clock_of_server() if dialect == "postgresql" else bindparam("now", type_=Float())
+    found: Insert = statement.on_conflict_do_update(
         index_elements=["project", "filename"],
         set_={
             "size": func.coalesce(new.size, asked.c.size),
             "used_at": new.used_at,
             "worker_id": new.worker_id,
         },
-        where=or_(asked.c.worker_id == new.worker_id, _is_free(connection)),
-    )
-    return connection.execute(statement.returning(asked.c.worker_id)).first() is not None
+        where=or_(asked.c.worker_id == new.worker_id, _is_free(at)),
+    ).returning(asked.c.worker_id)
+    return found
 
 
-def _is_free(connection: Connection) -> ColumnElement[bool]:
-    """Return the condition that no worker that still works has a file."""
-    return or_(asked.c.worker_id.is_(None), asked.c.worker_id.not_in(_at_work(connection)))
+def _is_free(at: ColumnElement[float]) -> ColumnElement[bool]:
+    """Return the condition that no worker that still works at this time has a file."""
+    return or_(asked.c.worker_id.is_(None), asked.c.worker_id.not_in(_at_work(at)))
 
 
-def _at_work(connection: Connection) -> Select[tuple[int]]:
+def _at_work(at: ColumnElement[float]) -> Select[tuple[int]]:
     # No correlated subquery: in the condition of an INSERT, SQLAlchemy would not correlate it.
-    return select(workers.c.id).where(
-        workers.c.state == WORKING, workers.c.expires_at > now(connection)
-    )
+    return select(workers.c.id).where(workers.c.state == WORKING, workers.c.expires_at > at)
 
 
 def under_way(connection: Connection, names: Iterable[str]) -> set[Pair]:
     """Return the files of these projects that a worker fetches now."""
     found: set[Pair] = set()
     for chunk in chunks(names):
-        in_hand = asked.c.worker_id.in_(_at_work(connection))
+        in_hand = asked.c.worker_id.in_(_at_work(now(connection)))
         query = select(asked.c.project, asked.c.filename).where(asked.c.project.in_(chunk), in_hand)
         found.update((row.project, row.filename) for row in connection.execute(query))
     return found
@@ -149,7 +162,7 @@ def held(connection: Connection) -> Iterator[HeldFile]:
         .outerjoin(
             files, and_(files.c.project_id == projects.c.id, files.c.filename == asked.c.filename)
         )
-        .where(_is_free(connection))
+        .where(_is_free(now(connection)))
         .order_by(asked.c.used_at, asked.c.project, asked.c.filename)
     )
     for row in connection.execute(query):
