@@ -1,6 +1,7 @@
 """The desk: answers the questions of the web server, each in a thread of its own.
 
 Two questions for the same file or page share one answer.
+One thread works at a time, and before the keeper; the others wait: see `PriorityLock`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pypimirror.on_demand.messages import (
     Page,
 )
 from pypimirror.on_demand.pages import Pages
+from pypimirror.pipeline.context.priority_lock import PriorityLock
 from pypimirror.system import clock
 from pypimirror.system.disk_errors import StorageError
 
@@ -46,11 +48,13 @@ class Desk:
         files: Files,
         index: Callable[[], Final],
         send: Callable[[Message], None],
+        priority: PriorityLock,
     ) -> None:
         self._pages = pages
         self._files = files
         self._index = index
         self._send = send
+        self._priority = priority
         self._lock = threading.Lock()
         self._asked: dict[tuple[str, str], list[int]] = {}  # ids, by what they ask for
         self._threads = {
@@ -108,10 +112,12 @@ class Desk:
 
         match question:
             case Page():
-                return self._pages.page(question.project)
+                with self._priority.taken(first=True):
+                    return self._pages.page(question.project)
             case File():
-                return self._files.file(question.project, question.filename, tell)
-            case Index():
+                with self._priority.taken(first=True):
+                    return self._files.file(question.project, question.filename, tell)
+            case Index():  # another process does the work
                 return self._index()
 
 

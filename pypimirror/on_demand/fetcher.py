@@ -93,7 +93,8 @@ def work(config: Config, link: Link) -> None:
     """Answer the questions that come over `link`, until it ends."""
     with ExitStack() as stack:
         opened = stack.enter_context(opening.opened(config))
-        grouped = Grouped(opened.run.catalog)
+        priority = opened.run.lanes.priority
+        grouped = Grouped(opened.run.catalog, priority.given_up)
         keeper = Keeper(
             Turns(opened.keeping, opened.worker),
             opened.store,
@@ -105,7 +106,7 @@ def work(config: Config, link: Link) -> None:
         files = Files(
             opened.run, opened.store, pages, grouped, lambda: worker.id, keeper.keep, keeper.placed
         )
-        desk = Desk(pages, files, index.answer, link.send)
+        desk = Desk(pages, files, index.answer, link.send, priority)
         upkeep = Upkeep(
             opened.keeping,
             opened.store,

@@ -87,7 +87,8 @@ class Files:
         self._keep = keep
         self._placed = placed
         self._numbers = itertools.count(1)
-        self._metadata: Once[tuple[str, str], Final] = Once()
+        self._waiting = run.lanes.priority.given_up
+        self._metadata: Once[tuple[str, str], Final] = Once(self._waiting)
         self.received = 0  #: bytes from upstreams
 
     def file(self, project: str, filename: str, tell: Tell) -> Final:
@@ -129,13 +130,16 @@ class Files:
         while not self._grouped.do(ask):
             waited = True
             for _ in range(_LOOKS):
-                time.sleep(pause)
+                with self._waiting():
+                    time.sleep(pause)
                 pause = min(2 * pause, _PAUSE)
                 with self._run.catalog.read() as connection:
                     if asked.fetched_by(connection, pair) is None:
                         break
         # Also without waiting: it may have been placed since the server looked.
-        if not self._run.storage.has(file_path(project, filename, None)):
+        with self._waiting():
+            is_held = self._run.storage.has(file_path(project, filename, None))
+        if not is_held:
             return False
         self._grouped.later(lambda connection: asked.done(connection, [pair], self._worker()))
         return True
@@ -158,7 +162,8 @@ class Files:
     def _fetch(self, found: _Wanted, tell: Tell) -> Final:
         """Fetch a file that this fetcher has claimed."""
         if not found.is_provable(self._run):
-            problem = self._placed(Fetched(*found.pair))
+            with self._waiting():
+                problem = self._placed(Fetched(*found.pair))
             return Here(0) if problem is None else _answer(problem)
         number = next(self._numbers)
         _, short = self._run.room.claim({number: found.file.size or 0})

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from pypimirror.catalog.database import Catalog, Connection
@@ -18,10 +19,16 @@ _Change = Callable[[Connection], Any]
 
 
 class Grouped:
-    """A thread that does, in one transaction, all changes that came during the last transaction."""
+    """A thread that does, in one transaction, all changes that came during the last transaction.
 
-    def __init__(self, catalog: Catalog) -> None:
+    `waiting` returns a context to enter while another thread waits for it.
+    """
+
+    def __init__(
+        self, catalog: Catalog, waiting: Callable[[], AbstractContextManager[None]]
+    ) -> None:
         self._catalog = catalog
+        self._waits = waiting
         self._waiting: list[tuple[_Change, Future[Any]]] = []
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="catalog", daemon=True)
@@ -29,7 +36,9 @@ class Grouped:
 
     def do(self, change: Callable[[Connection], T]) -> T:
         """Do a change, and return its result once it is committed. Raises its error."""
-        return self.later(change).result()
+        future = self.later(change)
+        with self._waits():
+            return future.result()
 
     def later(self, change: Callable[[Connection], T]) -> Future[T]:
         """Do a change soon."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -12,9 +13,10 @@ T = TypeVar("T")
 
 
 class Once(Generic[K, T]):
-    """Calls under way, by key."""
+    """Calls under way, by key. `waiting` returns a context to enter while a thread waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, waiting: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        self._waiting = waiting
         self._under_way: dict[K, Future[T]] = {}
         self._lock = threading.Lock()
 
@@ -28,7 +30,8 @@ class Once(Generic[K, T]):
             if theirs is None:
                 self._under_way[key] = Future()
         if theirs is not None:
-            return theirs.result()
+            with self._waiting():
+                return theirs.result()
         try:
             result = call()
         except BaseException as error:

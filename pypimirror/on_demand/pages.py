@@ -44,7 +44,7 @@ class Pages:
         self._store = store
         self._fresh = run.config.on_demand.fresh.total_seconds()
         self._forms = [NAMES[form] for form in NAMES if form in run.config.publish.formats]
-        self._asking: Once[str, Final] = Once()
+        self._asking: Once[str, Final] = Once(run.lanes.priority.given_up)
         self._absent: OrderedDict[str, tuple[float, Absent]] = OrderedDict()
         self._read_at: dict[str, float] = {}  # pages of links, by the name of the place
         self.asked = 0  #: questions to upstreams
