@@ -82,10 +82,12 @@ def candidates(
 
 
 def of_row(run: Run, upstream: UpstreamSection, row: ProjectRecord) -> tuple[str, ...]:
-    """Return the possible addresses of a project's page at an upstream."""
+    """Return the possible addresses of a project's page at an upstream; none: the usual one."""
     kept = row.page_at if row.upstream == upstream.name else None
     listed = row.listed_at if row.upstream == upstream.name else None
     place = listed or run.cache.places[upstream.name].get(row.name)
+    if kept is None and place is None:  # most pages
+        return ()
     return candidates(upstream, row.name, kept, place)
 
 
