@@ -82,6 +82,15 @@ def test_looking_at_another_upstream_forgets_what_identified_the_page(catalog: C
         assert row.upstream == "two"
 
 
+def test_a_project_in_a_list_that_has_no_row_gets_one(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        projects.to_look_as_listed(connection, [projects.Listed(SIX, 7, "Six/")], "one")
+        (row,) = projects.by_name(connection, ["six"])
+    assert (row.upstream, row.listed_serial, row.listed_at) == ("one", 7, "Six/")
+    assert row.needs_fetch and row.has_work and row.listed
+    assert not row.page_stale and not row.page_on_disk
+
+
 @pytest.mark.parametrize(
     ("changes", "state", "done"),
     [

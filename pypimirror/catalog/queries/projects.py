@@ -7,12 +7,10 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
     Float,
     Select,
-    Text,
     Update,
     and_,
     bindparam,
@@ -74,12 +72,17 @@ def insert_for(dialect: str, table: Any) -> Any:
     return sqlite.insert(table)
 
 
+#: The marks of a project about which nothing is known.
+_FRESH: Mapping[str, bool] = dict.fromkeys(
+    ("needs_fetch", "has_work", "page_stale", "page_on_disk"), False
+)
+
+
 def ensure(connection: Connection, names: Iterable[ProjectName]) -> None:
     """Add a row for each project that has none."""
     statement = insert_or_ignore(connection, projects)
-    fresh = {"needs_fetch": False, "has_work": False, "page_stale": False, "page_on_disk": False}
     for chunk in chunks(names):
-        rows = [{"name": name, **fresh} for name in chunk]
+        rows = [{"name": name, **_FRESH} for name in chunk]
         connection.execute(statement, rows)
 
 
@@ -100,29 +103,26 @@ class Listed(NamedTuple):
 
 
 def to_look_as_listed(connection: Connection, listed: Iterable[Listed], upstream: str) -> None:
-    """Mark projects whose pages must be fetched, because the list of `upstream` has them."""
-    owner = bindparam("owner", type_=Text)
+    """Mark projects whose pages must be fetched, because the list of `upstream` has them.
+
+    Projects that have no row get one.
+    """
+    statement = insert_into(connection, projects)
+    new = statement.excluded
     # The validators of another upstream's page are not valid here.
     same = {
-        column.name: case((projects.c.upstream == owner, column))
+        column.name: case((projects.c.upstream == new.upstream, column))
         for column in (projects.c.etag, projects.c.last_modified, projects.c.page_digest)
     }
-    statement = (
-        update(projects)
-        .where(projects.c.name == bindparam("key"))
-        .values(
-            needs_fetch=True,
-            has_work=True,
-            upstream=owner,
-            listed=True,
-            listed_serial=bindparam("its_serial", type_=BigInteger),
-            listed_at=bindparam("its_place", type_=Text),
-            **same,
-        )
+    wanted = {"needs_fetch": True, "has_work": True, "upstream": upstream, "listed": True}
+    told = ("needs_fetch", "has_work", "upstream", "listed", "listed_serial", "listed_at")
+    statement = statement.on_conflict_do_update(
+        index_elements=["name"], set_={**{name: new[name] for name in told}, **same}
     )
     for chunk in chunks(listed):
         rows = [
-            {"key": n, "its_serial": s, "its_place": at, "owner": upstream} for n, s, at in chunk
+            {**_FRESH, **wanted, "name": name, "listed_serial": serial, "listed_at": place}
+            for name, serial, place in chunk
         ]
         connection.execute(statement, rows)
 

@@ -169,7 +169,6 @@ def compare(run: Run) -> None:
         for position, listed in shown.changed.items():
             name = run.config.upstream[position].name
             for chunk in projects.chunks(listed):
-                projects.ensure(connection, (each.name for each in chunk))
                 places = run.cache.places[name]
                 chunk = (
                     [each._replace(place=places.get(each.name)) for each in chunk]
