@@ -195,15 +195,17 @@ class PosixStorage:
             for source, key in moves:
                 self._step("place", key)
                 target = self._root + key
+                parent = target.rpartition("/")[0]
                 try:
-                    self._make_parent(target)
+                    if parent not in self._made:
+                        self._make(parent)
                     os.replace(source, target)  # noqa: PTH105 - paths as text cost half
                 except OSError as error:
                     if blocked is None or not is_of_path(error, self._top(key)):
                         raise
                     blocked[key] = self._what_blocks(key, error)
                     continue
-                self._durability.changed(target.rpartition("/")[0])
+                self._durability.changed(parent)
         except OSError as error:
             raise StorageError(self._path(key), error) from error
         return {}
@@ -251,11 +253,15 @@ class PosixStorage:
         Pages with the same content are not written. `blocked` is as in `place`.
         """
         ready: list[tuple[Path | str, str]] = []
+        there: dict[str, bool] = {}  # in a first sync, no directory of a page is
         for key, chunks in pages:
             fresh = f"{self._fresh}.{next(self._numbers)}"
+            directory = key.rpartition("/")[0]
+            if directory not in there:
+                there[directory] = self.has_below(directory)
             try:
                 size = regular.write_new(fresh, chunks)
-                if _same(fresh, size, self._root + key, self._root):
+                if there[directory] and _same(fresh, size, self._root + key, self._root):
                     os.unlink(fresh)  # noqa: PTH108
                 else:
                     ready.append((fresh, key))
@@ -347,22 +353,20 @@ class PosixStorage:
             if durable:
                 sync_directory(str(self._private))
 
-    def _make_parent(self, target: str) -> None:
-        parent = target.rpartition("/")[0]
-        if parent not in self._made:
-            try:
-                os.mkdir(parent)  # noqa: PTH102 - the path is text; most of them are new
-                regular.check_way(parent, self._root)
-            except (FileExistsError, FileNotFoundError):
-                os.makedirs(parent, exist_ok=True)  # noqa: PTH103
-                regular.check_way(target, self._root)
-            if len(self._made) >= _REMEMBERED:
-                self._made.clear()
-            self._made.add(parent)
-            above = parent
-            while len(above) > len(self._root):
-                above = above.rpartition("/")[0]
-                self._durability.changed(above)
+    def _make(self, directory: str) -> None:
+        try:
+            os.mkdir(directory)  # noqa: PTH102 - the path is text; most of them are new
+            regular.check_way(directory, self._root)
+        except (FileExistsError, FileNotFoundError):
+            os.makedirs(directory, exist_ok=True)  # noqa: PTH103
+            regular.check_way(f"{directory}/", self._root)
+        if len(self._made) >= _REMEMBERED:
+            self._made.clear()
+        self._made.add(directory)
+        above = directory
+        while len(above) > len(self._root):
+            above = above.rpartition("/")[0]
+            self._durability.changed(above)
 
 
 def _chunks(stream: BinaryIO) -> Iterator[bytes]:

@@ -142,9 +142,13 @@ def page_serial(run: Run, row: ProjectRecord, page: Page) -> int:
 def _serial_on_disk(run: Run, project: str) -> int | None:
     """Return the serial of a page on disk that another catalog wrote."""
     found = []
+    there: dict[str, bool] = {}  # a new project has nothing there
     for path in page_paths(project, run.config.publish.formats).values():
+        directory = path.rpartition("/")[0]
         try:
-            if run.storage.has_below(path.rpartition("/")[0]):  # a new project has nothing there
+            if directory not in there:
+                there[directory] = run.storage.has_below(directory)
+            if there[directory]:
                 found.append(rendering.serial_of(run.storage.read(path) or b""))
         except StorageError:
             continue
