@@ -4,6 +4,8 @@ wrk asks for pages of projects as fast as answers come, in short turns: alone, a
 look at other pages. The web server with all its processes has a core for itself and fills it; wrk
 and the people share another one, which they do not fill. So what two turns differ by is what the
 server pays for people, and nothing of what asking costs. On a server with an idle core it is less.
+On a busy machine, turns differ by more than that; so people are also alone with the server for a
+while, to count the CPU time of their clicks.
 
 A person clicks once in some seconds, on a connection that stays open. A browser keeps what it may
 keep: style and script for a year, a page for as long as the server says; then it asks whether the
@@ -114,6 +116,21 @@ def turn(running: proxies.Running, tree: Tree, directory: Path, seconds: int) ->
     return Turn(rate, each, (measure.cpu_of(makers) - cpu) / (time.monotonic() - began))
 
 
+def clicks_alone(
+    running: proxies.Running, people: Sequence[Person], looking: threading.Event, seconds: float
+) -> tuple[float, float]:
+    """Let people look without wrk; return the CPU seconds of a click: web server, making pages."""
+    makers = [pid for pid in measure.tree(running.pid) if pid != running.pid]
+    before = sum(len(person.seconds) for person in people)
+    server, making = measure.cpu_of([running.pid]), measure.cpu_of(makers)
+    looking.set()
+    time.sleep(seconds)
+    looking.clear()
+    clicks = sum(len(person.seconds) for person in people) - before
+    server, making = measure.cpu_of([running.pid]) - server, measure.cpu_of(makers) - making
+    return server / clicks, making / clicks
+
+
 @contextmanager
 def on_cores(running: proxies.Running) -> Iterator[None]:
     """Give one core to the web server, and another one to everything that asks."""
@@ -140,6 +157,7 @@ def compare(tree: Tree, directory: Path, options: argparse.Namespace) -> str:
         tell(f"pages are made at nice {[os.getpriority(os.PRIO_PROCESS, p) for p in makers]}")
         for person in people:
             person.start()
+        each = clicks_alone(running, people, looking, options.alone)
         for number in range(options.pairs):
             found = {}
             for with_people in (number % 2 == 0, number % 2 == 1):
@@ -150,22 +168,23 @@ def compare(tree: Tree, directory: Path, options: argparse.Namespace) -> str:
             pairs.append((found[False], found[True]))
             alone, beside = pairs[-1]
             tell(f"{beside.rate / alone.rate:.3f} of {alone.rate:,.0f}/s; {beside.pages:.1%} pages")
-        looking.clear()
-    return report(pairs, people, options.seconds)
+    return report(pairs, people, each)
 
 
-def report(pairs: Sequence[tuple[Turn, Turn]], people: Sequence[Person], seconds: int) -> str:
-    """Return the figures as text."""
+def report(
+    pairs: Sequence[tuple[Turn, Turn]], people: Sequence[Person], each: tuple[float, float]
+) -> str:
+    """Return the figures as text. `each` is what `clicks_alone` returned."""
     ratios = sorted(beside.rate / alone.rate for alone, beside in pairs)
     costs = [beside.cpu / alone.cpu for alone, beside in pairs]
     shares = [beside.pages for _, beside in pairs]
-    clicks = sorted(each for person in people for each in person.seconds)
+    clicks = sorted(seconds for person in people for seconds in person.seconds)
     failed = sum(person.failed for person in people)
     # So many of the sorted values around the median hold the true one in 95 of 100 measurements.
     away = 0.98 * math.sqrt(len(ratios))
     low = ratios[max(0, math.floor(len(ratios) / 2 - away))]
     high = ratios[min(len(ratios) - 1, math.ceil(len(ratios) / 2 + away))]
-    rate = len(clicks) / (len(pairs) * seconds)
+    server, making = (f"{seconds * 1e3:.1f}" for seconds in each)
     rows = [
         ("simple API with people, against without", f"{statistics.median(ratios):.3f} x"),
         ("  95 % sure that it is between", f"{low:.3f} and {high:.3f} x"),
@@ -173,7 +192,8 @@ def report(pairs: Sequence[tuple[Turn, Turn]], people: Sequence[Person], seconds
         ("requests a second without people", f"{statistics.median(p[0].rate for p in pairs):,.0f}"),
         ("CPU of the web server for each, with against without", f"{_median(costs):.3f} x"),
         ("share of the core that making pages took", f"{_median(shares):.1%}"),
-        ("clicks", f"{len(clicks)}, {rate:.1f} a second, {failed} failed"),
+        ("CPU of a click, without wrk", f"{server} ms in the web server, {making} ms beside it"),
+        ("clicks", f"{len(clicks)}, {failed} failed"),
         ("seconds of a click, median, longest", f"{_median(clicks):.3f}, {clicks[-1]:.3f}"),
     ]
     return columns([("", ""), *rows])
@@ -189,6 +209,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--pairs", type=int, default=30, help="of turns (default: 30)")
     add("--seconds", type=int, default=3, help="of a turn (default: 3)")
     add("--pause", type=float, default=PAUSE, help="between clicks of a person (default: 5)")
+    add("--alone", type=float, default=30.0, help="seconds for people without wrk (default: 30)")
     add("--output", type=Path, default=RESULTS, help="where the report goes")
     options = parser.parse_args(arguments)
     if shutil.which("wrk") is None:

@@ -28,7 +28,7 @@ from pypimirror.serve.pages.messages import FIRST, LONGEST, Answer, Asked, encod
 #: Seconds for which an answer is used again.
 FRESH = 30.0
 #: Seconds that the child may take for an answer.
-PATIENCE = 15.0
+PATIENCE = 30.0
 #: Requests that may wait for the child.
 WAITING = 32
 #: Bytes of kept answers.

@@ -37,7 +37,7 @@ _REST = 2.0
 _LEVEL = 5
 
 #: How much lower the priority of this process is: installers come before people.
-LOW = 10
+LOW = 15
 
 
 def main(config: Path) -> int:

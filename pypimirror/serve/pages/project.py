@@ -75,7 +75,7 @@ def page(site: Site, visit: Visit) -> Made:
     with site.reader.read() as connection:
         found = _find(connection, project, details=visit.sees_details)
         if found is None:
-            return site.missing(visit, _why_not(site, visit, project))
+            return site.missing(visit, _why_not(site, visit, project), search=project)
         if len(visit.parts) == 3:
             return _show(site, visit, connection, found, None)
         version = bounded.version(visit.parts[2])

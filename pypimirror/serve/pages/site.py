@@ -149,13 +149,18 @@ class Site:
         found = self._environment.get_template(template)
         return found.render(up=visit.up, visit=visit, now=self.now(), **values)
 
-    def message(self, visit: Visit, status: int, text: str, title: str = "") -> Made:
-        """Return a page with only a message."""
-        return self.page(visit, "message.html", status=status, title=title, text=text)
+    def message(
+        self, visit: Visit, status: int, text: str, title: str = "", search: str = ""
+    ) -> Made:
+        """Return a page with only a message, and a link to the search for `search`."""
+        said = {"title": title, "text": text, "search": search}
+        return self.page(visit, "message.html", status=status, **said)
 
-    def missing(self, visit: Visit, text: str = "There is no such page on this mirror.") -> Made:
+    def missing(
+        self, visit: Visit, text: str = "There is no such page on this mirror.", search: str = ""
+    ) -> Made:
         """Return the answer for a page that does not exist."""
-        return self.message(visit, 404, text, "Not here")
+        return self.message(visit, 404, text, "Not here", search)
 
     def is_new(self) -> bool:
         """Whether the mirror root has no list of projects, because no sync has written one yet."""

@@ -99,6 +99,7 @@ def test_it_says_why_a_project_is_not_here(
     made = ask("/project/other/")
     assert made.head.status == 404
     assert b"because [select.projects] leaves it out" in made.body
+    assert b'<a href="../../search?q=other">' in made.body
 
 
 def test_other_spellings_lead_to_the_page(ask: Ask) -> None:
