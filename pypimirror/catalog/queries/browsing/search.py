@@ -17,12 +17,15 @@ import re
 import string
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 from packaging.utils import canonicalize_name
-from sqlalchemy import Connection, func, literal_column, select, text
+from sqlalchemy import Connection, Select, func, literal_column, select, text
 
-from pypimirror.catalog.mapping import fulltext
+from pypimirror.catalog.mapping import fulltext, prepared
+from pypimirror.catalog.mapping.prepared import among
+from pypimirror.catalog.queries.browsing import shown
 from pypimirror.catalog.schema import projects, summaries
 
 #: Most rows that one query takes, most words and characters of a question.
@@ -52,13 +55,13 @@ def search(connection: Connection, question: str, limit: int) -> list[Hit]:
     if not words:
         return []
     name = canonicalize_name("-".join(words))
-    found = dict.fromkeys([*_named(connection, [name]), *_beginning(connection, name)])
+    found = dict.fromkeys([*shown.held(connection, [name]), *_beginning(connection, name)])
     if len(found) < limit:
         others = _matching(connection, words, limit)
         in_names = [each for each in others if _has(each, words)]
         found |= dict.fromkeys(in_names)
     if len(found) < limit and len(name) >= _SHORTEST:
-        found |= dict.fromkeys(_named(connection, sorted(set(_variants(name)))))
+        found |= dict.fromkeys(sorted(shown.held(connection, set(_variants(name)))))
     if len(found) < limit:
         found |= dict.fromkeys(others)
     if not found and any(len(word) > fulltext.PREFIX for word in words[:-1]):
@@ -70,12 +73,6 @@ def _has(name: str, words: Sequence[str]) -> bool:
     """Whether all words are in a name, or begin words there."""
     parts = name.split("-")
     return all(any(part.startswith(word) for part in parts) for word in words)
-
-
-def _named(connection: Connection, names: Sequence[str]) -> list[str]:
-    columns = projects.c
-    query = select(columns.name).where(columns.name.in_(names), columns.page_on_disk.is_(True))
-    return list(connection.scalars(query))
 
 
 def _beginning(connection: Connection, name: str) -> list[str]:
@@ -100,12 +97,14 @@ def _matching(connection: Connection, words: Sequence[str], limit: int) -> list[
     """Return names of projects with all words in their names or summaries, shorter names first."""
     is_sqlite = connection.dialect.name == "sqlite"
     usual = [word for word in words if len(word) <= fulltext.PREFIX]
-    ids = _ids(connection, words, usual)
+    # PostgreSQL finds all rows of a beginning first, so there only the last word is one at first.
+    first = usual if is_sqlite else [word for word in words[-1:] if word in usual]
+    ids = _ids(connection, words, first)
     if (
         is_sqlite and len(ids) == _TAKEN
     ):  # there are more: those with the words in their names are better
         ids = [*_ids(connection, words, usual, in_names=True), *ids][:_TAKEN]
-    elif len(ids) < limit and len(words[-1]) > fulltext.PREFIX:
+    elif len(ids) < limit and (words[-1] not in usual or first != usual):
         ids = _ids(connection, words, [*usual, words[-1]])
     return _held(connection, ids)
 
@@ -154,12 +153,17 @@ def _ids_postgresql(
 
 
 def _held(connection: Connection, ids: Sequence[int]) -> list[str]:
-    query = (
+    found = (row[0] for row in prepared.rows(connection, _with_page(), {"ids": ids}))
+    return sorted(found, key=lambda each: (len(each), each))
+
+
+@cache
+def _with_page() -> Select[Any]:
+    return (
         select(summaries.c.name)
         .join(projects, projects.c.id == summaries.c.project_id)
-        .where(summaries.c.project_id.in_(ids), projects.c.page_on_disk.is_(True))
+        .where(among(summaries.c.project_id), projects.c.page_on_disk.is_(True))
     )
-    return sorted(connection.scalars(query), key=lambda each: (len(each), each))
 
 
 def _variants(name: str) -> Iterator[str]:
@@ -178,10 +182,15 @@ def _variants(name: str) -> Iterator[str]:
 
 
 def _with_summaries(connection: Connection, names: Sequence[str]) -> list[Hit]:
-    query = (
+    rows = prepared.rows(connection, _summaries(), {"names": names})
+    said = {row[0]: row[1] or "" for row in rows}
+    return [Hit(name, said.get(name, "")) for name in names]
+
+
+@cache
+def _summaries() -> Select[Any]:
+    return (
         select(projects.c.name, summaries.c.summary)
         .outerjoin(summaries, summaries.c.project_id == projects.c.id)
-        .where(projects.c.name.in_(names))
+        .where(among(projects.c.name, "names"))
     )
-    said = {row.name: row.summary or "" for row in connection.execute(query)}
-    return [Hit(name, said.get(name, "")) for name in names]
