@@ -35,7 +35,7 @@ def final_state(summary: Summary) -> State[Any]:
         left = "; ".join(filter(None, [_left(summary), summary.message]))
         return Failed(name="Incomplete", message=f"Incomplete: {left}")
     if summary.state == runs.CANCELLED:
-        return Cancelled(message="Cancelled; the next run goes on from here")
+        return Cancelled(message="Cancelled; the next run continues from here")
     return Failed(message=summary.message)
 
 

@@ -34,7 +34,7 @@ T = TypeVar("T")
 #: The newest migration. A test compares it with `migrations/versions`.
 SCHEMA_REVISION = "0016"
 
-#: Seconds that a run waits for a database that is away: less than its lease lasts.
+#: Seconds that a run waits for a database that cannot be reached: less than its lease lasts.
 PATIENCE = 40.0
 #: Seconds that opening waits: no work is lost yet.
 _OPENING = 10.0
@@ -103,7 +103,7 @@ class Catalog:
     def open_for_reading(cls, url: str) -> Catalog:
         """Open the catalog at `url` so that nothing in it can be changed. Use only `read`.
 
-        It does not wait for a database that is away, and keeps its connection until it is closed.
+        It does not wait for an unreachable database, and keeps its connection until it is closed.
         Raises `CatalogError` as `open` does, and `SQLAlchemyError`.
         """
         file = sqlite_file(url)
@@ -143,7 +143,7 @@ class Catalog:
             self._turns.close()
 
     def give_up(self) -> None:
-        """Stop waiting for a database that is away. Any thread or signal handler may call it."""
+        """Stop waiting for an unreachable database. Any thread or signal handler may call it."""
         self._given_up.set()
 
     @contextmanager
@@ -192,7 +192,7 @@ class Catalog:
     def aside(self, patience: float = 0.0) -> Iterator[Connection]:
         """Open a connection for a small change that does not wait for other writers, if possible.
 
-        It waits up to `patience` seconds for a database that is away. Neither the guard nor the
+        It waits up to `patience` seconds for an unreachable database. Neither the guard nor the
         fence is asked.
         """
         alone = self.engine.dialect.name == "sqlite"
@@ -227,7 +227,7 @@ class Catalog:
                 raise
 
     def _connect(self, patience: float, options: dict[str, Any]) -> Connection:
-        """Return a connection with a begun transaction. Wait for a database that is away."""
+        """Return a connection with a begun transaction. Wait for an unreachable database."""
         last = time.monotonic() + patience
         pause = _FIRST_PAUSE
         while True:

@@ -283,7 +283,7 @@ _OF_THE_DISK = ("disk is full", "disk I/O error", "readonly database", "unable t
 
 
 def is_passing(error: SQLAlchemyError) -> bool:
-    """Whether the database is away only for a while, as during a restart."""
+    """Whether the database cannot be reached only for a while, as during a restart."""
     if not isinstance(error, DBAPIError):
         return False
     if error.connection_invalidated:

@@ -20,7 +20,7 @@ from pypimirror.select.patterns import EntryError
 #: What follows "names no project" in a message.
 _NEXT = {
     "select.projects": ". Write names into it, or leave it empty to mirror every project",
-    "select.locks": " that python and platforms need. Make it anew, or take it out of select.locks",
+    "select.locks": " that python and platforms need. Make it again, or drop it from select.locks",
     "on_demand.projects": '. Write names into it, or "*" for every project',
 }
 

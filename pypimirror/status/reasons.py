@@ -113,11 +113,11 @@ REASONS: dict[Reason, Told] = {
     Reason.CATALOG: Told("The database cannot be read or written.", _DOCTOR),
     Reason.LOCK: Told(
         "Another run may have taken the mirror over.",
-        "Nothing: what was done is kept, and the next run goes on.",
+        "Nothing: what was done is kept, and the next run continues.",
     ),
     Reason.WORKER: Told(
         "A process that worked for the run died.",
-        "Check the memory of the machine; the next run goes on.",
+        "Check the memory of the machine; the next run continues.",
     ),
     Reason.LOST: Told("Bytes that should be here are missing.", _REPAIR),
     Reason.UNREADABLE: Told("Bytes that are here cannot be read.", _DOCTOR),
@@ -137,6 +137,6 @@ REASONS: dict[Reason, Told] = {
     Reason.PLAN_DIFFERS: Told(
         "The work to do differs from the plan.", "Make a new plan with 'pypimirror sync --dry-run'."
     ),
-    Reason.CANCELLED: Told("Somebody stopped the run.", "Nothing: the next run goes on."),
+    Reason.CANCELLED: Told("Somebody stopped the run.", "Nothing: the next run continues."),
     Reason.INTERNAL: Told("A fault of pypimirror itself.", "Report it, with the log of the run."),
 }

@@ -141,7 +141,7 @@ def test_a_digest_that_contradicts_the_upstream_is_told_and_the_file_not_publish
         assert reasons(result.failures) == {six.filename: Reason.DIGEST_CONFLICT}
         (failure,) = result.failures
         assert all(text in failure.message for text in (f"{path}:7 says", six.sha256, "1" * 64))
-        assert "make the lock anew" in failure.message
+        assert "make the lock again" in failure.message
         assert mirror.files("six") == []
         assert mirror.files("idna") == [idna.filename]
     assert simulator.downloads(six.filename) == 0
@@ -166,7 +166,7 @@ def test_another_algorithm_in_a_lock_is_compared_with_the_file_that_is_here(
         assert reasons(result.failures) == {six.filename: Reason.DIGEST_CONFLICT}
         (failure,) = result.failures
         assert all(text in failure.message for text in (f"{path}:7 says {wrong}", right))
-        assert "make the lock anew" in failure.message
+        assert "make the lock again" in failure.message
         assert mirror.files("six") == [six.filename]
     path.write_text(text.replace(f"sha256:{six.sha256}", f"sha512:{right}"))
     assert mirror.sync().state == "completed"

@@ -101,7 +101,7 @@ class Document:
         if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
             return value
         name = {dict: "table", list: "list", str: "text", int: "whole number"}[kind]
-        raise LockError(f"{place}: {what} is no {name}; make the lock anew")
+        raise LockError(f"{place}: {what} is no {name}; make the lock again")
 
     def project(self, value: object, place: str) -> ProjectName:
         """Return the normalised name of a project; raises `LockError`."""
@@ -130,7 +130,7 @@ class TomlDocument(Document):
         """Yield the tables of an array, each with the line of its head."""
         if key not in self.values:
             raise LockError(
-                f"{self.path}: names no {key!r} at all: it may be cut off; make it anew"
+                f"{self.path}: names no {key!r} at all: it may be cut off; make it again"
             )
         found = self.values[key]
         found = self.of_type(found, list, self.at(1), f"{key!r}")

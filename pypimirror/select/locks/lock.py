@@ -156,7 +156,7 @@ def digest_of(algorithm: str, value: object, source: object) -> Digest | None:
         shown = printable(str(value), 80)
         raise LockError(
             f"{source}: {shown!r} is no {algorithm} digest, which has "
-            f"{2 * (length or 0)} hexadecimal digits; make the lock anew"
+            f"{2 * (length or 0)} hexadecimal digits; make the lock again"
         )
     return algorithm, hexadecimal
 

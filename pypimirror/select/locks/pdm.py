@@ -43,7 +43,7 @@ def read(path: Path) -> Lock:
         files = document.files(table.get("files", listed), project, line)
         if not files:
             raise LockError(
-                f"{place}: names no file of {project} {version}: it may be cut off; make it anew "
+                f"{place}: names no file of {project} {version}: it may be cut off; make it again "
                 "with 'pdm lock'"
             )
         stated = table.get("marker")

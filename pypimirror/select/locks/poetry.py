@@ -48,7 +48,7 @@ def read(path: Path) -> Lock:
             files = tuple(file for file in files if _is_of(file, project, version))
         if not files:
             raise LockError(
-                f"{place}: names no file of {project} {version}: it may be cut off; make it anew "
+                f"{place}: names no file of {project} {version}: it may be cut off; make it again "
                 "with 'poetry lock'"
             )
         marker = _marker(document, table.get("markers"), line)

@@ -56,7 +56,7 @@ def read(path: Path) -> Lock:
             notes.append(f"{place}: {project} {version} has files by path, which no index has")
         if not files and not paths:
             raise LockError(
-                f"{place}: names no file of {project} {version}: it may be cut off; make it anew "
+                f"{place}: names no file of {project} {version}: it may be cut off; make it again "
                 "with 'uv lock'"
             )
         if files:
@@ -67,7 +67,7 @@ def read(path: Path) -> Lock:
         if (need.project, need.version) not in named:
             raise LockError(
                 f"{path}: names no package {need.project}, which others of it need: it may be cut "
-                "off; make it anew with 'uv lock'"
+                "off; make it again with 'uv lock'"
             )
     return Lock(path, "uv.lock", tuple(releases), tuple(notes), tuple(roots) or None)
 

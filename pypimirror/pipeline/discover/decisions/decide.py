@@ -71,7 +71,7 @@ _AWAITED = _UNSEEN | {State.LINKED}
 
 _REMEDIES = {
     False: "name the one to believe with 'authoritative = true' in its [[upstream]]",
-    True: "make the lock anew, if the other is right",
+    True: "make the lock again, if the other is right",
 }
 _UNCHECKED = "no source states its sha256, so installers could not check what its page links to"
 #: Proofs that a later claimed digest may contradict: nobody had claimed a digest before.

@@ -136,7 +136,7 @@ def _of_unmet(found: Unmet, upstream: str) -> str:
             f"no file on its page at {upstream} matches {entry.text}; check the version, and the "
             f"hashes if there are any, in {entry.source}"
         )
-    return f"{text}; make the lock anew, or add the upstream that has it"
+    return f"{text}; make the lock again, or add the upstream that has it"
 
 
 def _message(run: Run, row: ProjectRecord) -> str:
