@@ -29,7 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pypimirror.catalog import engines, holder, lease
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.holder import Holder
-from pypimirror.catalog.lease import Held, LostError, Pace
+from pypimirror.catalog.lease import Expiring, LostError, Pace
 from pypimirror.catalog.queries.projects import chunks
 from pypimirror.catalog.queries.work import claims, requests, workers
 from pypimirror.catalog.states import CANCELLED, COMPLETED, FAILED, LOST
@@ -63,7 +63,7 @@ def number_free(
     return number
 
 
-class Worker(Held):
+class Worker(Expiring):
     """A worker of a run, in this process. Safe to use from several threads."""
 
     what = "claims"

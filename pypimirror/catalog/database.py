@@ -69,8 +69,8 @@ class Catalog:
         self._writing = threading.Lock()
         # Between processes, SQLite polls, too.
         file = sqlite_file(engine.url)
-        self._turns = None if file is None else engines.Turns(file)
-        self._turn = nullcontext if self._turns is None else self._turns.taken
+        self._writer_lock = None if file is None else engines.WriterLock(file)
+        self._turn = nullcontext if self._writer_lock is None else self._writer_lock.taken
 
     @classmethod
     def open(cls, url: str, *, reading: bool = False, migrating: bool = True) -> Catalog:
@@ -139,8 +139,8 @@ class Catalog:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
-        if self._turns is not None:
-            self._turns.close()
+        if self._writer_lock is not None:
+            self._writer_lock.close()
 
     def give_up(self) -> None:
         """Stop waiting for an unreachable database. Any thread or signal handler may call it."""

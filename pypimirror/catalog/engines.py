@@ -141,7 +141,7 @@ def check_library(connection: sqlite3.Connection) -> None:
     )
 
 
-class Turns:
+class WriterLock:
     """The turns of the processes that write to an SQLite file.
 
     SQLite lets one process write at a time. Another process that wants to write sleeps up to 100 ms

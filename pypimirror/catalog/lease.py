@@ -66,7 +66,7 @@ class LeaseLostError(LostError):
     """Another process works on the mirror, or may do so soon."""
 
 
-class Held(ABC):
+class Expiring(ABC):
     """Something in the catalog that expires unless this process renews it.
 
     Safe to use from several threads.
@@ -160,7 +160,7 @@ class Held(ABC):
         self.on_lost()
 
 
-class Lease(Held):
+class Lease(Expiring):
     """The lease that this process holds."""
 
     what = "lease"

@@ -38,7 +38,7 @@ from werkzeug.wsgi import FileWrapper
 from pypimirror.domain.errors import PypimirrorError
 from pypimirror.serve.app import create_app
 from pypimirror.serve.direct.counts import Counts, shared_memory
-from pypimirror.serve.direct.direct import Direct, Held
+from pypimirror.serve.direct.direct import Direct, TreeHits
 from pypimirror.serve.files import Directory
 from pypimirror.serve.handlers import BACKLOG, DRAIN, Handler, QuietHandler, Server
 from pypimirror.serve.install import install_commands
@@ -157,7 +157,7 @@ def _direct(tree: Tree, demand: Demand | None, counts: Counts) -> Direct | None:
     """Return the direct answers. A mirror on object storage has none."""
     if not isinstance(tree, Directory):
         return None
-    return Direct(tree, demand or Held(tree), counts)
+    return Direct(tree, demand or TreeHits(tree), counts)
 
 
 def _tree(directory: Path | None, bucket: Path | None, *, may_be_new: bool) -> Tree:

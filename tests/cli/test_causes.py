@@ -18,7 +18,7 @@ def row(file: str, message: str, reason: str = "missing", project: str = "six") 
 
 def test_one_cause_is_told_once() -> None:
     names = [f"six-1.{n}.tar.gz" for n in range(141)]
-    (told,) = causes.told_once(row(name, HOSTS, "host-not-allowed") for name in names)
+    (told,) = causes.grouped(row(name, HOSTS, "host-not-allowed") for name in names)
     assert told.text == f"download: host-not-allowed: 141 files are not mirrored: {HOSTS}"
     assert told.names == "six-1.0.tar.gz, six-1.1.tar.gz, six-1.2.tar.gz and 138 more"
 
@@ -26,7 +26,7 @@ def test_one_cause_is_told_once() -> None:
 def test_what_differs_from_file_to_file_makes_no_other_cause() -> None:
     """Names, paths, sizes and digests do; hosts and statuses do not."""
     at = "http://a.test/packages/{}/{} is not there (status 404)."
-    told = causes.told_once(
+    told = causes.grouped(
         [
             row("six-1.0.tar.gz", at.format("aa", "six-1.0.tar.gz")),
             row("idna-2.tar.gz", at.format("bb", "idna-2.tar.gz"), project="idna"),
@@ -42,7 +42,7 @@ def test_what_differs_from_file_to_file_makes_no_other_cause() -> None:
 
 
 def test_a_single_failure_is_told_as_it_is() -> None:
-    (told,) = causes.told_once([row("", "it is not there", project="six")])
+    (told,) = causes.grouped([row("", "it is not there", project="six")])
     assert (told.text, told.names) == ("download: missing: six: it is not there", "")
 
 
@@ -87,6 +87,6 @@ def test_what_ends_a_run_tells_what_it_quotes() -> None:
         ("discover", "", "", "connection", f"no upstream answered: {away[:-1]}; check the network"),
         ("discover", "toml", "", "missing", "no upstream has it"),
     ]
-    first, second = causes.told_once(rows)
+    first, second = causes.grouped(rows)
     assert first.text.startswith("discover: connection: ") and "check the network" in first.text
     assert second.text == "discover: missing: toml: no upstream has it"

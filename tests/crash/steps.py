@@ -34,7 +34,7 @@ OnStep = Callable[[str, str], None]
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
-#: The threads that renew what a process holds; see `pypimirror.catalog.lease.Held`.
+#: The threads that renew what a process holds; see `pypimirror.catalog.lease.Expiring`.
 HEARTBEATS = {Lease.what, Worker.what}
 
 #: What SQLite says where the system says this.

@@ -25,7 +25,7 @@ _PATH = re.compile(r"(?<=://)([^/\s'\"]+)/[^\s'\"]*")
 _NUMBER = re.compile(r"(?<!status )(?<![\w.])(?:[0-9a-f]{32,}|\d+)(?![\w.])")
 
 
-class Told(Struct, frozen=True):
+class Group(Struct, frozen=True):
     """The failures of one cause, as they are shown."""
 
     text: str  #: the cause, in one line
@@ -33,7 +33,7 @@ class Told(Struct, frozen=True):
     names: str = ""  #: the first files or projects, if there are several
 
 
-def told_once(rows: Iterable[Row]) -> list[Told]:
+def grouped(rows: Iterable[Row]) -> list[Group]:
     """Group the failures of a run by cause, in the order of the first failure of each."""
     found: dict[tuple[str, str, str], list[Row]] = {}
     rows = list(rows)
@@ -47,12 +47,12 @@ def told_once(rows: Iterable[Row]) -> list[Told]:
             message = message.replace(name, "…")
         cause = _NUMBER.sub("…", _PATH.sub(r"\1/…", message))
         found.setdefault((stage, reason, cause), []).append(row)
-    return [_told(group) for group in found.values()]
+    return [_group_of(group) for group in found.values()]
 
 
-def _told(group: list[Row]) -> Told:
+def _group_of(group: list[Row]) -> Group:
     if len(group) == 1:
-        return Told(line(*group[0]))
+        return Group(line(*group[0]))
     stage, project, file, reason, message = group[0]
     things = list(dict.fromkeys(row[2] or row[1] for row in group))
     what = "files" if file else "projects"
@@ -68,7 +68,7 @@ def _told(group: list[Row]) -> Told:
         else " (This is the message of the first.)"
     )
     more = f" and {len(things) - _NAMED} more" if len(things) > _NAMED else ""
-    return Told(
+    return Group(
         f"{stage}: {reason}: {len(group)} {what} {fate}: {message}{example}",
         len(group),
         ", ".join(things[:_NAMED]) + more,

@@ -149,7 +149,7 @@ def kept_back(denied: Sequence[tuple[str, str]], run: str = "last") -> None:
 
 def failures(rows: Iterable[tuple[str, str, str, str, str]], run: str = "last") -> None:
     """Print the first failures of a run, one entry for each cause."""
-    told = causes.told_once(rows)
+    told = causes.grouped(rows)
     for each in told[:_SHOWN]:
         out.print(f"  [yellow]{escape(each.text)}[/]")
         if each.names:

@@ -32,7 +32,7 @@ class Moved(msgspec.Struct, frozen=True, tag="moved"):
     finished: int  #: projects
 
 
-class Told(msgspec.Struct, frozen=True, tag="told"):
+class LogLine(msgspec.Struct, frozen=True, tag="line"):
     """A line for people, or for the log of this name."""
 
     level: str  #: lower-case name of a level of the logging module; "" for an announcement
@@ -59,7 +59,7 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     stage: Stage = Stage.DISCOVER  #: where that was found out
 
 
-Message = Began | Moved | Told | Failed | Ended
+Message = Began | Moved | LogLine | Failed | Ended
 
 
 class Relay:
@@ -101,11 +101,11 @@ class Relay:
 
     def note(self, level: str, message: str) -> None:
         """Pass a line for the log on."""
-        self.send(Told(level, message, "pypimirror"))
+        self.send(LogLine(level, message, "pypimirror"))
 
     def announce(self, message: str) -> None:
         """Pass a message to the user on."""
-        self.send(Told("", message))
+        self.send(LogLine("", message))
 
     def send(self, message: Message) -> None:
         """Pass a message on, after the progress so far."""
@@ -160,4 +160,4 @@ class Handler(logging.Handler):
         except Exception:  # noqa: BLE001 - as logging itself does
             self.handleError(record)
             return
-        self._relay.send(Told(record.levelname.lower(), message, record.name))
+        self._relay.send(LogLine(record.levelname.lower(), message, record.name))

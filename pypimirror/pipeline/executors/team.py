@@ -33,7 +33,7 @@ from pypimirror.config.settings import Config
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline.download import staging
 from pypimirror.pipeline.executors import handover
-from pypimirror.pipeline.executors.messages import Began, Ended, Failed, Message, Moved, Told
+from pypimirror.pipeline.executors.messages import Began, Ended, Failed, LogLine, Message, Moved
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.storage.slots import ROOM, Slots
 from pypimirror.system.children import Child
@@ -237,7 +237,7 @@ class _Team:
                 reporter.finished(message.finished)
             case Failed():
                 reporter.problem(message.stage, message.problem)
-            case Told():
+            case LogLine():
                 if self._is_new(member, message.message):
                     _tell(self.run, message)
             case Ended():
@@ -312,7 +312,7 @@ class _Team:
             self._learn_from_catalog(dead)
 
 
-def _tell(run: Run, told: Told) -> None:
+def _tell(run: Run, told: LogLine) -> None:
     """Say what a child has said."""
     if not told.level:
         run.reporter.announce(told.message)

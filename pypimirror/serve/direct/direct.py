@@ -51,7 +51,7 @@ class Hits(Protocol):
         """Note that the file `packages/<parts>` was sent."""
 
 
-class Held:
+class TreeHits:
     """A mirror without on demand: its tree is right."""
 
     def __init__(self, tree: Directory) -> None:

@@ -14,7 +14,7 @@ from pypimirror.serve.files import Directory
 from pypimirror.serve.processes.channel import Believed, Channel, Message, Used
 
 
-class Told:
+class BelievedHits:
     """The pages that the first process believes. It reports sent files to the first process."""
 
     def __init__(self, channel: Channel) -> None:

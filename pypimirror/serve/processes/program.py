@@ -32,14 +32,14 @@ from gevent.event import Event
 from gevent.socket import socket
 
 from pypimirror.serve.direct.counts import Counts
-from pypimirror.serve.direct.direct import Direct, Held, Hits
+from pypimirror.serve.direct.direct import Direct, Hits, TreeHits
 from pypimirror.serve.files import Directory
 from pypimirror.serve.handlers import DRAIN, Handler, Server
 from pypimirror.serve.processes.channel import Channel, Connection
 from pypimirror.system import streams
 
 if TYPE_CHECKING:
-    from pypimirror.serve.processes.hits import Told
+    from pypimirror.serve.processes.hits import BelievedHits
 
 
 class Passing(Handler):
@@ -72,7 +72,7 @@ def main() -> int:
     Passing.channel = Channel(socket(fileno=options.channel))
     tree = Directory(options.directory)
     told = _told(Passing.channel) if options.on_demand else None
-    hits: Hits = told or Held(tree)
+    hits: Hits = told or TreeHits(tree)
     server = Server(
         socket(fileno=options.listener),
         None,
@@ -91,13 +91,14 @@ def main() -> int:
     return 0
 
 
-def _told(channel: Channel) -> Told:
-    from pypimirror.serve.processes.hits import Told  # only here: without it, nothing changes
+def _told(channel: Channel) -> BelievedHits:
+    # Imported here, because nothing else needs on demand.
+    from pypimirror.serve.processes.hits import BelievedHits
 
-    return Told(channel)
+    return BelievedHits(channel)
 
 
-def _listen(channel: Channel, told: Told | None, stop: Event) -> None:
+def _listen(channel: Channel, told: BelievedHits | None, stop: Event) -> None:
     """Note believed pages until the channel ends."""
     try:
         for message in channel.messages():

@@ -18,7 +18,7 @@ from pypimirror.catalog.queries.work import workers
 from pypimirror.catalog.states import CHILD
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline.executors import handover
-from pypimirror.pipeline.executors.messages import Began, Ended, Failed, Message, Moved, Told
+from pypimirror.pipeline.executors.messages import Began, Ended, Failed, LogLine, Message, Moved
 
 FULL = Problem(Reason.DISK, "the disk is full. Free some space and run again.")
 
@@ -60,8 +60,8 @@ def main() -> None:
             sys.stdin.buffer.read()
             say(Ended(counts={"files_verified": 5}))
         case "tells":
-            say(Told("warning", "the upstream is slow", "pypimirror"))
-            say(Told("", f"hello from {orders.worker}"))
+            say(LogLine("warning", "the upstream is slow", "pypimirror"))
+            say(LogLine("", f"hello from {orders.worker}"))
             say(Moved({Stage.DOWNLOAD: (4, 400, 3, 300)}, 2))
             say(Failed(Stage.DOWNLOAD, Problem(Reason.MISSING, "gone", "six", orders.worker)))
             say(Ended(counts={"files_verified": 3}, no_room=FULL if orders.slot else None))

@@ -7,7 +7,7 @@ import logging
 import msgspec
 import pytest
 
-from pypimirror.pipeline.executors.messages import Ended, Handler, Message, Relay, Told
+from pypimirror.pipeline.executors.messages import Ended, Handler, LogLine, Message, Relay
 
 
 def test_a_log_record_arrives_without_its_level_and_logger_in_the_text(
@@ -21,4 +21,4 @@ def test_a_log_record_arrives_without_its_level_and_logger_in_the_text(
     logging.getLogger("pypimirror.catalog").warning("the disk is %s", "full")
     relay.end(Ended())
     told, _ = [msgspec.json.decode(line, type=Message) for line in sent]
-    assert told == Told("warning", "the disk is full", "pypimirror.catalog")
+    assert told == LogLine("warning", "the disk is full", "pypimirror.catalog")

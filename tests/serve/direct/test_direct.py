@@ -16,7 +16,7 @@ from werkzeug.test import Client
 from pypimirror.serve.app import create_app
 from pypimirror.serve.direct import direct as direct_module
 from pypimirror.serve.direct.counts import Counts
-from pypimirror.serve.direct.direct import Answer, Direct, Held
+from pypimirror.serve.direct.direct import Answer, Direct, TreeHits
 from pypimirror.serve.direct.heads import read_head
 from pypimirror.serve.files import Directory
 from tests.serve.test_server import Server, serving
@@ -166,7 +166,7 @@ def root(tmp_path: Path) -> Path:
 def direct(root: Path, monkeypatch: pytest.MonkeyPatch) -> Direct:
     monkeypatch.setattr("pypimirror.serve.direct.ready._SETTLED", 0)  # all is kept at once
     tree = Directory(root)
-    return Direct(tree, Held(tree), Counts())
+    return Direct(tree, TreeHits(tree), Counts())
 
 
 def ask(direct: Direct, path: str, *fields: str) -> Answer | None:
@@ -207,7 +207,7 @@ def test_a_new_page_is_seen_at_once(
 def test_a_page_that_changed_in_this_moment_is_not_kept(root: Path) -> None:
     """Another change could follow with the same time stamps."""
     tree = Directory(root)
-    direct = Direct(tree, Held(tree), Counts())
+    direct = Direct(tree, TreeHits(tree), Counts())
     page = root / "simple/six/index.html"
     for content in (b"one", b"two"):
         page.write_bytes(content)
