@@ -97,8 +97,8 @@ def _matching(connection: Connection, words: Sequence[str], limit: int) -> list[
     """Return names of projects with all words in their names or summaries, shorter names first."""
     is_sqlite = connection.dialect.name == "sqlite"
     usual = [word for word in words if len(word) <= fulltext.PREFIX]
-    # PostgreSQL finds all rows of a beginning first, so there only the last word is one at first.
-    first = usual if is_sqlite else [word for word in words[-1:] if word in usual]
+    # PostgreSQL finds all rows of a beginning first. After a longer word, it may be asked again.
+    first = usual if is_sqlite or len(usual) == len(words) else []
     ids = _ids(connection, words, first)
     if (
         is_sqlite and len(ids) == _TAKEN
