@@ -163,6 +163,7 @@ ALLOWED: dict[str, set[str]] = {
     | {
         *("download.protocol", "download.files.resume", "pipeline", "pipeline.audit.unknown_files"),
         *(
+            "pipeline.asked.leaving",
             "pipeline.context",
             "pipeline.discover",
             "pipeline.publish.presence",

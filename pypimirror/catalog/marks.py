@@ -108,6 +108,8 @@ TIME: Form[float] = Form(_time, repr)
 NUMBER: Form[int] = Form(_one, str)
 #: Two numbers.
 PAIR: Form[tuple[int, int]] = Form(_two, _written)
+#: Any number of numbers.
+NUMBERS: Form[tuple[int, ...]] = Form(mirror_totals.numbers, _written)
 
 
 class Replaced(NamedTuple):
@@ -233,6 +235,8 @@ AHEAD = Mark("time that was ahead", TIME)
 OPEN = Mark("open to requests", TEXT)
 #: Set, and empty, when a request worker had to wait for a run that is alone with the mirror.
 WAITING = Mark("requests wait", TEXT)
+#: The projects, by id, whose files the run has left to request workers (`pipeline.asked.leaving`).
+LEFT = Mark("left to requests", NUMBERS)
 #: The generation, and the request workers that change the served directories since they agreed
 #: with it; see `pipeline.ownership.agreed`.
 CHANGING = Mark("changing", TEXT)

@@ -2,7 +2,8 @@
 
 It asks the upstreams whether their lists have changed. If one has changed, or if it cannot ask, it
 starts the first download worker. The sync uses the answers if it would send the same requests;
-otherwise it asks again.
+otherwise it asks again. If nothing is selected but what clients ask for, no list is read: then it
+starts the worker if clients have asked for anything.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ def begin(config: Config) -> None:
     if any(_GLOB.isdisjoint(entry) for entry in config.select.projects):
         _start_worker()  # it fetches the pages of projects that are named
         return
-    known = {}
-    if config.mirror.catalog == "sqlite":
-        known = validators.of_lists(config.private / "catalog.sqlite")
+    file = config.private / "catalog.sqlite"
+    is_file = config.mirror.catalog == "sqlite"
+    if not (config.select.projects or config.select.locks or config.selects_all):
+        if is_file and validators.is_anything_asked(file):
+            _start_worker()
+        return
+    known = validators.of_lists(file) if is_file else {}
     questions: list[Question | None] = [
         question(config, upstream.name, *known.get(upstream.name, (None, None)))
         if upstream.has_list and upstream.kind == "simple"

@@ -1,7 +1,7 @@
 """The desk's files: fetch a file that a client asked for, and serve it once it is verified.
 
-Only a strong digest proves a file here. A file without one is fetched by the keeper, whose stages
-prove it by other means. Every answer has the id 0; the desk sets that of the question.
+Only a strong digest proves a file here. A file without one is answered when the keeper has
+proven it by other means. Every answer has the id 0; the desk sets that of the question.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import msgspec
+
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries.work import asked
 from pypimirror.domain.layout import METADATA_SUFFIX, file_path
 from pypimirror.domain.model import File, Problem, Reason
 from pypimirror.download.protocol import FetchFile, FileResult, Job
+from pypimirror.on_demand import following
 from pypimirror.on_demand.grouped import Grouped
 from pypimirror.on_demand.listing import Listing, Offer
 from pypimirror.on_demand.messages import (
@@ -104,9 +107,10 @@ class Files:
             here = self._store.file(project, filename)
             if regular.is_here(str(here)):
                 return Here(0, str(here))
+        part = following.part_of(self._run, found.pair)
         if self._is_held_meanwhile(found):
             return Here(0)
-        return self._fetch(found, tell)
+        return self._fetch(found, part, tell)
 
     def take_leftovers(self) -> None:
         """Pass files that an earlier fetcher left to the keeper. They count as unproven."""
@@ -159,25 +163,24 @@ class Files:
             return Refused(0, f"{filename}: stays at the upstream (metadata_only): {file.url}")
         return _Wanted(project, file, listing, listing.offer(file))
 
-    def _fetch(self, found: _Wanted, tell: Tell) -> Final:
-        """Fetch a file that this fetcher has claimed."""
-        if not found.is_provable(self._run):
-            with self._waiting():
-                problem = self._placed(Fetched(*found.pair))
-            return Here(0) if problem is None else _answer(problem)
+    def _fetch(self, found: _Wanted, part: Path | None, tell: Tell) -> Final:
+        """Fetch a file that this fetcher has claimed, or follow a sync that writes to `part`."""
         number = next(self._numbers)
         _, short = self._run.room.claim({number: found.file.size or 0})
         try:
             if short is None:
-                result = self._transfer(number, found, tell)
-                if result.problem is not None and result.problem.reason not in _HOPELESS:
-                    result = self._transfer_again(number, found, tell, result)
+                result = self._received(number, found, part, tell)
             else:
                 result = FileResult(number, problem=short)
         finally:
             self._run.room.settle([number])
         if result.problem is None:
-            return self._put(number, found, result)
+            if found.is_provable(self._run):
+                return self._put(number, found, result)
+            part = self._store.part(number)
+            with self._waiting():
+                problem = self._placed(Fetched(*found.pair, result, str(part)))
+            return Here(0) if problem is None else _answer(problem)
         if result.problem.reason in _BAD:
             self._keep(Fetched(*found.pair, result, str(self._store.part(number))))
         else:
@@ -186,16 +189,39 @@ class Files:
             self._grouped.do(lambda connection: asked.forget(connection, [pair], self._worker()))
         return _answer(result.problem)
 
+    def _received(self, number: int, found: _Wanted, part: Path | None, tell: Tell) -> FileResult:
+        """Follow a sync, or transfer a file."""
+        if part is not None and found.is_provable(self._run):
+            coming = self._telling(number, found, tell)
+            job = self._job(number, found, found.listing.upstream, found.file.url)
+            with self._waiting():
+                result = following.follow(part, job, coming)
+            if result is not None:
+                return result
+        result = self._transfer(number, found, tell)
+        if result.problem is not None and result.problem.reason not in _HOPELESS:
+            result = self._transfer_again(number, found, tell, result)
+        return result
+
+    def _telling(self, number: int, found: _Wanted, tell: Tell) -> Callable[[], None]:
+        """Tell that a file is coming. Return a function that tells how much of it is here."""
+        part = self._store.part(number)
+        coming = Coming(0, str(part), 0, found.file.size, found.offer.digests)
+        tell(coming)
+
+        def progress() -> None:
+            with contextlib.suppress(OSError):
+                tell(msgspec.structs.replace(coming, received=part.stat().st_size))
+
+        return progress
+
     def _transfer(self, number: int, found: _Wanted, tell: Tell) -> FileResult:
         """Try the links of a file in turn, then those of its owner's alternates."""
-        part = self._store.part(number)
-        tell(Coming(0, str(part), 0, found.file.size, found.offer.digests))
+        coming = self._telling(number, found, tell)
 
         def progress(_: Job, size: int) -> None:
             self.received += size
-            with contextlib.suppress(OSError):
-                received = part.stat().st_size
-                tell(Coming(0, str(part), received, found.file.size, found.offer.digests))
+            coming()
 
         first: FileResult | None = None
         for remote, url in self._links(found):
@@ -237,7 +263,8 @@ class Files:
 
     def _job(self, number: int, found: _Wanted, remote: str, url: str) -> FetchFile:
         part = str(self._store.part(number))
-        is_wheel = found.file.filename.endswith(".whl")
+        # As in a sync: without strong digests, nothing is proven before the archive is read.
+        early = found.file.filename.endswith(".whl") and found.is_provable(self._run)
         return FetchFile(
             id=number,
             remote=remote,
@@ -245,7 +272,7 @@ class Files:
             path=part,
             digests=found.offer.digests,
             size=found.file.size,
-            metadata_path=f"{part}{METADATA_SUFFIX}" if is_wheel else "",
+            metadata_path=f"{part}{METADATA_SUFFIX}" if early else "",
         )
 
     def _put(self, number: int, found: _Wanted, result: FileResult) -> Here:

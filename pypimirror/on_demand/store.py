@@ -167,8 +167,9 @@ class Store:
         beside = self.file(file.project, f"{file.filename}{METADATA_SUFFIX}")
         for path in (str(beside), *filter(None, (file.path, file.metadata_path))):
             Path(path).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # others are there
-                Path(path).parent.rmdir()
+            if Path(path).parent != self.parts:
+                with contextlib.suppress(OSError):  # others are there
+                    Path(path).parent.rmdir()
 
     def leftovers(self) -> Iterator[tuple[str, str]]:
         """Yield project and name of each file that an earlier fetcher has left."""

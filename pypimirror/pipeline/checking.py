@@ -18,6 +18,7 @@ from pypimirror.catalog.marks import CHECKED
 from pypimirror.catalog.queries import marks, pages
 from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import Problem, PypimirrorError, Reason, Stage
+from pypimirror.pipeline import gate
 from pypimirror.pipeline.run import Run
 
 if TYPE_CHECKING:
@@ -39,13 +40,14 @@ def check(run: Run) -> None:
             if marks.read(connection, CHECKED) == key:
                 return
         where: dict[Gap, list[str]] = {}
-        for outcome in checks.check(run.config, asked):
-            if outcome.state is State.NOT_CHECKED:
-                run.reporter.note("warning", f"{outcome.subject}: {'; '.join(outcome.notes)}")
-            for gap in outcome.gaps:
-                where.setdefault(gap, []).append(
-                    f"{printable(outcome.subject)}, {outcome.environment}"
-                )
+        with gate.open_to_requests(run):  # it only reads what is served
+            for outcome in checks.check(run.config, asked):
+                if outcome.state is State.NOT_CHECKED:
+                    run.reporter.note("warning", f"{outcome.subject}: {'; '.join(outcome.notes)}")
+                for gap in outcome.gaps:
+                    where.setdefault(gap, []).append(
+                        f"{printable(outcome.subject)}, {outcome.environment}"
+                    )
     except PypimirrorError as error:
         message = f"whether this mirror is complete could not be checked: {error}"
         run.ledger.failed(Stage.PUBLISH, [Problem(Reason.CONFIGURATION, message)])

@@ -27,7 +27,7 @@ from pypimirror.catalog.queries import runs, statistics, totals
 from pypimirror.config import outputs
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain.model import Problem, ProjectName, PypimirrorError, Reason, Stage
-from pypimirror.pipeline import backlog, history, ownership, waiting
+from pypimirror.pipeline import backlog, gate, history, ownership, waiting
 from pypimirror.pipeline import retry as retries
 from pypimirror.pipeline.closure import needs
 from pypimirror.pipeline.context import pools
@@ -230,7 +230,8 @@ def _work(run: Run, work: Callable[[Run], None]) -> None:
     if run.config.select.dependencies == "resolved":
         from pypimirror.pipeline import resolution  # few configurations ask for it
 
-        run = resolution.apply(run)
+        with gate.open_to_requests(run):  # it asks upstreams, and changes nothing that is served
+            run = resolution.apply(run)
     work(run)
 
 

@@ -29,7 +29,7 @@ from pypimirror.catalog.database import (
     sqlite_file,
 )
 from pypimirror.catalog.lease import Lease
-from pypimirror.catalog.marks import CHANGING, DOUBT, GENERATION, MIRROR, OPEN, WAITING
+from pypimirror.catalog.marks import CHANGING, DOUBT, GENERATION, LEFT, MIRROR, OPEN, WAITING
 from pypimirror.catalog.queries import marks
 from pypimirror.catalog.queries.work import requests, workers
 from pypimirror.domain.bounded import natural
@@ -59,7 +59,7 @@ def hold(
 
     def check(connection: Connection) -> None:
         nonlocal fresh, is_alone
-        for mark in (OPEN, WAITING):
+        for mark in (OPEN, WAITING, LEFT):
             marks.clear(connection, mark)
         if not _is_inside(catalog, storage, workspace):
             _check(connection, storage, catalog.shown, claim=claim)

@@ -16,7 +16,7 @@ from pypimirror.catalog.queries import projects
 from pypimirror.catalog.queries.work import claims
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline import checking, gate, history
-from pypimirror.pipeline.asked import eviction
+from pypimirror.pipeline.asked import eviction, leaving
 from pypimirror.pipeline.closure import needs
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover import changes
@@ -111,16 +111,26 @@ def _take_through(run: Run, call: Call, stages: Sequence[Stage], executor: Execu
     with executor(call) as work_off:
         number = 0
         if left:
-            with gate.open_to_requests(run):
-                number = work_off(run, stages, 1, small_ends)
-            # Projects that requests had claimed meanwhile may still have work.
-            if run.config.on_demand.projects and number_free(run.catalog, 1, run.names):
-                number = work_off(run, stages, number + 1, small_ends)
+            number = _beside_requests(run, stages, 1, small_ends, work_off)
         run.ledger.idle = not number
         if Stage.DISCOVER in stages:
             run, number = _follow(run, call, stages, number, work_off)
     run.storage.refresh()
     call(run, Stage.PUBLISH, Batch(number + 1))
+
+
+def _beside_requests(
+    run: Run, stages: Sequence[Stage], number: int, small_ends: bool, work_off: WorkOff
+) -> int:
+    """Work off all that is free, while requests go on. Return the last batch's number."""
+    with gate.open_to_requests(run):
+        number = work_off(run, stages, number, small_ends)
+        if run.config.on_demand.projects and leaving.settle(run):
+            number = work_off(run, stages, number + 1, small_ends)
+    # Projects that requests had claimed meanwhile may still have work.
+    if run.config.on_demand.projects and number_free(run.catalog, 1, run.names):
+        number = work_off(run, stages, number + 1, small_ends)
+    return number
 
 
 def _number_left(run: Run) -> int:
@@ -146,5 +156,5 @@ def _follow(
         run.ledger.idle = False
         if stages:
             run.reporter.expect(len(run.ledger.marked))
-            number = work_off(run, stages, number + 1, False)
+            number = _beside_requests(run, stages, number + 1, False, work_off)
     return run, number

@@ -8,6 +8,7 @@ from pypimirror.cli import early
 from pypimirror.download import unchanged
 from pypimirror.pipeline.context import remotes
 from tests.mirror import Mirror, offer
+from tests.pipeline.asked.clients import ask
 from tests.simulator import Simulator
 
 WORKER = ["pypimirror.download.worker"]
@@ -75,6 +76,20 @@ def test_a_worker_starts_at_once_if_projects_are_named(
     simulator.forget()
     begin(mirror)
     assert (started, simulator.requests) == (WORKER, [])
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_on_demand_a_worker_starts_at_once_only_if_clients_have_asked_for_something(
+    mirror: Mirror, simulator: Simulator, started: list[str], is_asked: bool
+) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    mirror.configure(on_demand={"projects": ["*"]})
+    mirror.sync()
+    if is_asked:
+        ask(mirror, file)
+    simulator.forget()
+    begin(mirror)
+    assert (started, simulator.requests) == (WORKER if is_asked else [], [])
 
 
 def test_an_answer_to_another_question_is_not_taken_over(

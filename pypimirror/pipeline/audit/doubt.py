@@ -16,6 +16,7 @@ from pypimirror.catalog.queries import files, marks, pages, projects
 from pypimirror.catalog.records import ProjectRecord
 from pypimirror.catalog.states import State
 from pypimirror.domain.sizes import number_of
+from pypimirror.pipeline import gate
 from pypimirror.pipeline.publish import fingerprints, presence, root
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import takeback
@@ -34,7 +35,8 @@ def settle(run: Run) -> None:
     if cause is None:
         return
     run.reporter.note("warning", f"{cause}; this run checks that every file and page exists")
-    lost, wrong = _look_for_files(run), _look_at_pages(run)
+    pause = gate.Pauses(run)
+    lost, wrong = _look_for_files(run, pause), _look_at_pages(run, pause)
     root.expire(run)
     with run.catalog.write() as connection:
         marks.clear(connection, DOUBT)
@@ -45,10 +47,11 @@ def settle(run: Run) -> None:
         run.reporter.note("warning", f"{found}; this run repairs that")
 
 
-def _look_for_files(run: Run) -> int:
+def _look_for_files(run: Run, pause: gate.Pauses) -> int:
     """Take back the files that are missing. Return their number."""
     last = lost = 0
     while True:
+        pause()
         with run.catalog.read() as connection:
             rows = files.held(connection, _HELD, 0, None, last, None, _AT_ONCE)
         wrong = presence.absent(run, [(row, row.project) for row in rows])
@@ -60,12 +63,13 @@ def _look_for_files(run: Run) -> int:
         last = rows[-1].id
 
 
-def _look_at_pages(run: Run) -> int:
+def _look_at_pages(run: Run, pause: gate.Pauses) -> int:
     """Mark the pages that somebody else wrote, so that they are rendered again. Return their
     number.
     """
     last = number = 0
     while True:
+        pause()
         with run.catalog.read() as connection:
             rows = pages.live_after(connection, last, _AT_ONCE)
         if not rows:

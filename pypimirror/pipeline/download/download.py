@@ -19,15 +19,15 @@ from typing import Any
 import msgspec
 
 from pypimirror.catalog.queries import files, runs
-from pypimirror.catalog.queries.work import asked
 from pypimirror.catalog.records import ProjectFile
-from pypimirror.catalog.states import REQUEST, State
+from pypimirror.catalog.states import State
 from pypimirror.domain.layout import file_path
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.domain.sizes import number_of
 from pypimirror.download.files.resume import WORTH_A_NOTE
 from pypimirror.download.protocol import FetchFile, FileResult, Job
 from pypimirror.pipeline import backoff
+from pypimirror.pipeline.asked.leaving import Leaving
 from pypimirror.pipeline.context.batch import Batch, Observed
 from pypimirror.pipeline.download import adopt, candidates
 from pypimirror.pipeline.download.claims import claims_of
@@ -58,7 +58,8 @@ def download(run: Run, batch: Batch) -> None:
         rows = _read(run, batch)
     if _look_again(run, batch, rows):
         rows = _read(run, batch)
-    due = _without_asked(run, {row.id: row for row in rows if _is_due(run, row)})
+    leaving = Leaving(run, rows)
+    due = leaving.without({row.id: row for row in rows if _is_due(run, row)})
     if not run.fetches:
         adopt.leave(run, batch, due)
         return
@@ -71,30 +72,15 @@ def download(run: Run, batch: Batch) -> None:
         return
     failed: dict[int, FileResult] = {}
     try:
-        first = (candidates.first(run, batch, row) for row in due.values())
+        first = (
+            candidates.first(run, batch, row) for row in due.values() if not leaving.leaves(row)
+        )
         _fetch(run, batch, due, first, failed)
         _try_elsewhere(run, batch, due, failed)
     finally:
         run.room.settle(due)
     for chunk in _chunks(failed.values()):
         _give_up(run, due, chunk)
-
-
-def _without_asked(run: Run, due: dict[int, ProjectFile]) -> dict[int, ProjectFile]:
-    """Return the files that no request worker fetches at this moment.
-
-    The others stay wanted. The request worker places its file when this run has finished with the
-    project.
-    """
-    if run.command == REQUEST or not run.config.on_demand.projects or not due:
-        return due
-    with run.catalog.read() as connection:
-        theirs = asked.under_way(connection, {row.project for row in due.values()})
-    left = {n: row for n, row in due.items() if (row.project, row.filename) not in theirs}
-    if len(left) < len(due):
-        told = f"{len(due) - len(left)} files are left out: a request is fetching them for a client"
-        run.reporter.note("info", told)
-    return left
 
 
 def _read(run: Run, batch: Batch) -> list[ProjectFile]:

@@ -4,11 +4,15 @@
 agrees), render the pages that shrink, write the root index, remove pages, and finally remove bytes
 whose grace period is over. Most runs have none of this to do, so the modules that render pages are
 imported only for a page that must be rendered.
+
+What may take long pauses for requests (`gate.Pauses`) between two chunks: each looks at the
+catalog anew, as after a kill. There is no pause between the guard's look and the removal of pages:
+a request could note something else as gone, which the guard has not seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.marks import FORMATS, ROOT_INDEX, STALE, SUMMARIES
@@ -17,6 +21,7 @@ from pypimirror.catalog.queries.browsing import summaries as noting
 from pypimirror.catalog.records import ProjectRecord
 from pypimirror.domain.layout import page_paths
 from pypimirror.domain.model import Stage
+from pypimirror.pipeline import gate
 from pypimirror.pipeline.discover.lists import listings
 from pypimirror.pipeline.publish import forms, outdated, removing, withdraw
 from pypimirror.pipeline.run import Run, StoppedError
@@ -28,8 +33,9 @@ _AT_ONCE = 500
 
 def finish(run: Run) -> None:
     """Bring the mirror as a whole up to date: withdrawals, root index, removals."""
+    pause = gate.Pauses(run)
     _doubt_lists(run)
-    is_of_one_form = _redo_pages_of_another_form(run)
+    is_of_one_form = _redo_pages_of_another_form(run, pause)
     refusal = withdraw.withdraw(run)
     allowed = refusal is None
     redone = outdated.take_turn(run, with_gone=not allowed)
@@ -46,7 +52,7 @@ def finish(run: Run) -> None:
     outdated.settle(run, redone)
     _note_summaries(run)
     if is_of_one_form:  # else old pages may still link to these bytes
-        withdraw.remove_expired(run)
+        withdraw.remove_expired(run, pause)
     run.ledger.failed(Stage.PUBLISH, quarantine.trim(run.workspace, run.config.quarantine, run.now))
     if refusal is not None:
         raise StoppedError(refusal)
@@ -105,7 +111,7 @@ def _remove_pages(run: Run, going: Sequence[ProjectRecord]) -> None:
         noting.drop(connection, [row.id for row in going])
 
 
-def _redo_pages_of_another_form(run: Run) -> bool:
+def _redo_pages_of_another_form(run: Run, pause: gate.Pauses) -> bool:
     """Render all pages again if the configuration asks for other forms than before.
 
     New forms: pages first, then the root index. Old forms: root index first, then pages. Return
@@ -117,7 +123,7 @@ def _redo_pages_of_another_form(run: Run) -> bool:
     with run.catalog.write() as connection:
         pages.redo_all(connection)
         marks.write(connection, ROOT_INDEX, STALE)
-    _render_dirty(run, with_gone=True)
+    _render_dirty(run, with_gone=True, pause=pause)
     if not _write_root(run, with_gone=True):
         return False
     unwanted = [form for form in forms.ALL if form not in run.config.publish.formats]
@@ -135,10 +141,11 @@ def _redo_pages_of_another_form(run: Run) -> bool:
     return True
 
 
-def _render_dirty(run: Run, *, with_gone: bool = False) -> None:
-    """Render all pages that are stale."""
+def _render_dirty(run: Run, *, with_gone: bool, pause: Callable[[], None] = lambda: None) -> None:
+    """Render all pages that are stale. `pause` is called when nothing is half done."""
     last = 0
     while True:
+        pause()
         with run.catalog.read() as connection:
             ids = projects.next_batch(connection, last, _AT_ONCE, None)
         if not ids:

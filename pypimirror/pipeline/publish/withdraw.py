@@ -14,7 +14,7 @@ begins when the guard accepts it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -206,8 +206,11 @@ def _is_everything(run: Run, number: int, held: int) -> bool:
         return not withdrawals.any_stays(connection)
 
 
-def remove_expired(run: Run) -> None:
-    """Remove the bytes of files that were withdrawn longer ago than the grace period."""
+def remove_expired(run: Run, pause: Callable[[], None]) -> None:
+    """Remove the bytes of files that were withdrawn longer ago than the grace period.
+
+    `pause` is called when nothing is half done, and no rows are known.
+    """
     for rows in all_expired(run):
         of_others = spellings.let_go(run, rows)
         rows = [
@@ -220,6 +223,7 @@ def remove_expired(run: Run) -> None:
         with run.catalog.write() as connection:
             files.change(connection, ({"id": row.id, **files.REMOVED} for row in rows))
             doubts.look_again(connection, {row.project_id for row in rows})
+        pause()
 
 
 def _is_in_place(run: Run, row: LeavingFile) -> bool:

@@ -35,8 +35,8 @@ from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.queries.leases import clock_of_server, now
 from pypimirror.catalog.queries.projects import CHUNK, chunks, insert_for
 from pypimirror.catalog.records import AskedRecord
-from pypimirror.catalog.schema import asked, files, projects, workers
-from pypimirror.catalog.states import PROVEN, WORKING, State
+from pypimirror.catalog.schema import asked, claims, files, projects, workers
+from pypimirror.catalog.states import PROVEN, REQUEST, WORKING, State
 
 #: A project, normalised, and a file name.
 Pair = tuple[str, str]
@@ -98,6 +98,24 @@ def under_way(connection: Connection, names: Iterable[str]) -> set[Pair]:
         query = select(asked.c.project, asked.c.filename).where(asked.c.project.in_(chunk), in_hand)
         found.update((row.project, row.filename) for row in connection.execute(query))
     return found
+
+
+def in_a_run(connection: Connection, pair: Pair) -> tuple[int, int] | None:
+    """Return the worker of a run that has the project of a file in hand, and the file's id.
+
+    None: no run has it in hand, or the catalog has no such file.
+    """
+    query = (
+        select(workers.c.id, files.c.id)
+        .join_from(files, projects, files.c.project_id == projects.c.id)
+        .join(claims, claims.c.project_id == projects.c.id)
+        .join(workers, workers.c.id == claims.c.worker_id)
+        .where(projects.c.name == pair[0], files.c.filename == pair[1])
+        .where(claims.c.done.is_(False), workers.c.executor != REQUEST)
+        .where(workers.c.state == WORKING, workers.c.expires_at > now(connection))
+    )
+    found = connection.execute(query).first()
+    return None if found is None else (found[0], found[1])
 
 
 def fetched_by(connection: Connection, pair: Pair) -> int | None:

@@ -7,7 +7,7 @@ ends, so nothing is claimed twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any
 
@@ -172,6 +172,13 @@ def reopen(connection: Connection, ids: Sequence[int]) -> None:
     """Free projects that were done for this run, because they have more work."""
     for chunk in chunks(ids):
         connection.execute(delete(claims).where(claims.c.project_id.in_(chunk)))
+
+
+def reopen_done(connection: Connection, ids: Collection[int]) -> None:
+    """Free those of these projects that are done for this run. Nobody has them in hand."""
+    for chunk in chunks(ids):
+        these = claims.c.project_id.in_(chunk)
+        connection.execute(delete(claims).where(these, claims.c.done.is_(True)))
 
 
 def reopen_all(connection: Connection) -> None:

@@ -24,6 +24,7 @@ from pypimirror.catalog.states import Cause
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import Problem, ProjectList, ProjectName, Reason
 from pypimirror.download.protocol import ListResult
+from pypimirror.pipeline import gate
 from pypimirror.pipeline.asked import remembering
 from pypimirror.pipeline.discover.kinds import simple
 from pypimirror.pipeline.discover.kinds.registry import kind_of
@@ -139,7 +140,8 @@ def compare(run: Run) -> None:
     for position, upstream in enumerate(run.config.upstream):
         known = simple.validators(run, upstream)
         was_conditional = kind_of(upstream).has_pages and any(known.values())
-        answer, found = asking.fetch(run, upstream)
+        with gate.open_to_requests(run):  # an upstream may take long to answer
+            answer, found = asking.fetch(run, upstream)
         serials = None
         own = answer.problem is None  # an alternate's list may lack new projects
         has_none = found is None and _has_none(run, upstream, answer)

@@ -1,0 +1,122 @@
+"""Files that a run leaves to request workers, because these fetch them for clients at this moment.
+
+The rules:
+
+* A batch leaves out a file that a live request worker fetches, also if a client asks for it while
+  the file waits in the batch. A transfer that has begun goes on.
+* Before the run ends, it waits until the request workers have placed what `[select]` asks for too,
+  or have given it up. Then it fetches what is still missing. The bytes take as long as if the run
+  had fetched them itself. It does not wait for ever: a request worker may have no room.
+* A project is left once in a run. So clients that ask for the same file again and again cannot keep
+  a run from its end.
+
+The mark `LEFT` has the projects, because the workers of a run may be on several machines.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Mapping
+
+from pypimirror.catalog import holder
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.marks import LEFT
+from pypimirror.catalog.queries import files, marks
+from pypimirror.catalog.queries.work import asked, claims, requests
+from pypimirror.catalog.records import ProjectFile
+from pypimirror.catalog.states import REQUEST
+from pypimirror.domain.model import ProjectName
+from pypimirror.domain.sizes import number_of
+from pypimirror.pipeline.run import Run
+from pypimirror.system.workers import Cancelled
+
+#: Seconds between two looks at what clients have asked for, while a batch fetches.
+EVERY = 1.0
+
+#: Seconds between two looks whether request workers are done: first and longest.
+_FIRST, _LONGEST = 0.05, 0.5
+
+#: Seconds after which a run fetches itself what request workers still have.
+PATIENCE = 900.0
+
+
+class Leaving:
+    """What a batch leaves. One thread uses it."""
+
+    def __init__(self, run: Run, rows: Collection[ProjectFile]) -> None:
+        self._run = run
+        is_beside = run.command != REQUEST and bool(run.config.on_demand.projects)
+        self._projects = {row.project: row.project_id for row in rows} if is_beside else {}
+        self._theirs: frozenset[asked.Pair] = frozenset()
+        self._next = -math.inf
+
+    def without(self, due: Mapping[int, ProjectFile]) -> dict[int, ProjectFile]:
+        """Return the files that are not left."""
+        left = {number: row for number, row in due.items() if self._is_theirs(row)}
+        self._leave(left.values())
+        return {number: row for number, row in due.items() if number not in left}
+
+    def leaves(self, row: ProjectFile) -> bool:
+        """Whether a file, whose turn it is in the batch, is left after all."""
+        if not self._is_theirs(row):
+            return False
+        self._leave([row])
+        return True
+
+    def _is_theirs(self, row: ProjectFile) -> bool:
+        if self._projects and time.monotonic() >= self._next:
+            self._next = time.monotonic() + EVERY
+            with self._run.catalog.read() as connection:
+                once = _left(connection)
+                names = [name for name, number in self._projects.items() if number not in once]
+                self._theirs = frozenset(asked.under_way(connection, names))
+        return (row.project, row.filename) in self._theirs
+
+    def _leave(self, rows: Collection[ProjectFile]) -> None:
+        if not rows:
+            return
+        with self._run.catalog.write() as connection:
+            left = _left(connection) | {row.project_id for row in rows}
+            marks.write(connection, LEFT, tuple(sorted(left)))
+        told = (
+            f"left out, because a request fetches it for a client: {number_of(len(rows), 'file')}"
+        )
+        self._run.reporter.note("info", told)
+
+
+def settle(run: Run) -> bool:
+    """Wait until nobody fetches what workers have left. Return whether there is more to do.
+
+    Projects of which files are still missing may be claimed again. Raises `Cancelled`.
+    """
+    pause, until = _FIRST, time.monotonic() + PATIENCE
+    while missing := _missing(run):
+        with run.catalog.write() as connection:  # one that has died fetches nothing any more
+            requests.lose(connection, list(requests.alive(connection)), holder.this_machine())
+            theirs = asked.under_way(connection, {project for project, _ in missing})
+            if theirs.isdisjoint(missing) or time.monotonic() >= until:
+                claims.reopen_done(connection, set(missing.values()))
+                return True
+        if run.cancelled.wait(pause):
+            raise Cancelled("cancelled")
+        pause = min(_LONGEST, 2 * pause)
+    return False
+
+
+def _missing(run: Run) -> dict[asked.Pair, int]:
+    """Return the files that `[select]` asks for and that are not here, of the projects that were
+    left, with the ids of these.
+    """
+    with run.catalog.read() as connection:
+        left = sorted(_left(connection))
+        due = files.due(connection, left, run.due_at) if left else []
+    return {
+        (row.project, row.filename): row.project_id
+        for row in due
+        if run.selection.selects(ProjectName(row.project), row.filename)
+    }
+
+
+def _left(connection: Connection) -> set[int]:
+    return set(marks.read(connection, LEFT) or ())
