@@ -279,7 +279,7 @@ def zygotes() -> Iterator[None]:
 def forked_children(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make children of runs start at once, in tests that are not about their start."""
     if request.node.nodeid.startswith(FORKING) and zygote.is_possible():
-        monkeypatch.setattr(children, "_start", zygote.start)
+        monkeypatch.setattr(children, "start", zygote.start)
 
 
 @pytest.fixture(autouse=True)

@@ -112,7 +112,7 @@ ALLOWED: dict[str, set[str]] = {
     | {
         *("config", "download.protocol", "download.unchanged"),
         *("upstream.collecting", "upstream.headers"),
-        *("verify.digests", "verify.protocol", "verify.readers"),
+        *("verify.hashing", "verify.protocol", "verify.readers"),
     },
     "pipeline.asked": _LEDGER
     | {"config", "pipeline", "pipeline.closure", "pipeline.publish", "select"},
@@ -225,6 +225,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli": _LEDGER
     | {
+        "verify.hash_worker",
         *("bandersnatch", "check", "config", "doctor", "download.unchanged", "metrics", "pipeline"),
         "status",
         *("pipeline.audit", "pipeline.context.remotes", "pipeline.download.adopt"),

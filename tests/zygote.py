@@ -45,7 +45,7 @@ CLONE_PARENT, SIGCHLD = 0x8000, 17
 
 _running: dict[str, Zygote] = {}
 
-_START = children._start
+_START = children.start
 
 
 def is_possible() -> bool:

@@ -33,7 +33,7 @@ from pypimirror.system import regular
 from pypimirror.system.disk_errors import StorageError
 from pypimirror.upstream.read import parse_page
 from pypimirror.verify.dependencies import read_requirements
-from pypimirror.verify.digests import new_hash
+from pypimirror.verify.hashing import new_hash
 
 #: The message if nothing of a project can be installed because its page is damaged.
 DAMAGED = "its page on the mirror cannot be read"

@@ -27,29 +27,43 @@ def command(arguments: Sequence[str]) -> Callable[[], int] | None:
     if "config" in asked:
         asked["config"] = Path(asked["config"])
     if arguments[0] == "sync":
-        asked["settings"] = _begin_early(asked)
+        if asked.get("inline") or prefect_api() is None:
+            asked["settings"] = _begin_sync(asked.get("config"))
         from pypimirror.cli.actions import syncing
 
         return lambda: syncing.perform(**asked)
+    if not asked.get("quick"):
+        asked["settings"] = _begin_verify(asked.get("config"))
     from pypimirror.cli.actions import verifying
 
     return lambda: verifying.perform(**asked)
 
 
-def _begin_early(asked: dict[str, Any]) -> Config | None:
+def _begin_sync(file: Path | None) -> Config | None:
     """Begin a sync in this process before its modules are imported. Return its configuration; None
     if it was not read.
     """
-    if not asked.get("inline") and prefect_api() is not None:
-        return None
     from pypimirror.cli import early
 
-    try:
-        config = load(asked.get("config"))
-    except PypimirrorError:  # the sync meets the same error and reports it
-        return None
-    early.begin(config)
+    if (config := _config(file)) is not None:
+        early.begin(config)
     return config
+
+
+def _begin_verify(file: Path | None) -> Config | None:
+    """Begin the same for a verification."""
+    from pypimirror.cli import ahead
+
+    if (config := _config(file)) is not None:
+        ahead.begin(config)
+    return config
+
+
+def _config(file: Path | None) -> Config | None:
+    try:
+        return load(file)
+    except PypimirrorError:  # the command meets the same error and reports it
+        return None
 
 
 def options(arguments: Sequence[str]) -> dict[str, Any] | None:

@@ -43,7 +43,7 @@ from pypimirror.pipeline.discover import project_pages
 from pypimirror.pipeline.run import Run
 from pypimirror.system import clock, regular
 from pypimirror.verify import proof
-from pypimirror.verify.digests import hash_file
+from pypimirror.verify.hashing import hash_file
 
 #: Seconds between two checks whether another fetcher is done: first and longest pause.
 _FIRST_PAUSE, _PAUSE = 0.05, 1.0
@@ -326,7 +326,7 @@ class Files:
 def _has(path: Path, digests: Mapping[str, str]) -> bool:
     """Whether a file is here, and has all of these digests."""
     try:
-        return digests.items() <= hash_file(path, digests).digests.items()
+        return digests.items() <= hash_file(path, digests)[1].items()
     except OSError:
         return False
 

@@ -24,17 +24,26 @@ _early: dict[str, subprocess.Popen[bytes]] = {}
 _starting = threading.Lock()
 
 
-def start_early(module: str) -> None:
+def start_early(module: str, first: bytes = b"") -> None:
     """Start a child that will be needed soon, while this process imports other modules.
 
-    The next `Child` of this module uses it. If none does, it ends with this process.
+    `take_early` returns it. If nobody takes it, it ends with this process. `first` is its first
+    input, no more than a pipe holds.
     """
     with _starting, contextlib.suppress(OSError):  # the real start reports the error, if it remains
         if module not in _early:
-            _early[module] = _start(module)
+            child = _early[module] = start(module)
+            assert child.stdin is not None
+            child.stdin.write(first)
 
 
-def _start(module: str) -> subprocess.Popen[bytes]:
+def take_early(module: str) -> subprocess.Popen[bytes] | None:
+    """Return the child of this module that was started early, once; None if there is none."""
+    return _early.pop(module, None)
+
+
+def start(module: str) -> subprocess.Popen[bytes]:
+    """Start a child, `python -P -m module`, with pipes. Raises `OSError`."""
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
@@ -55,8 +64,7 @@ class Child:
         self.last_words: deque[str] = deque(maxlen=20)
         self.is_up = False  #: whether it has written anything, if only an empty line
         self._write_lock = threading.Lock()
-        early = _early.pop(module, None)
-        self.process = _start(module) if early is None else early
+        self.process = take_early(module) or start(module)
         self._errors = threading.Thread(target=self._read_errors, daemon=True)
         self._results = threading.Thread(target=self._read_results, daemon=True)
         self._errors.start()  # start it first: the other thread waits for it when the child ends

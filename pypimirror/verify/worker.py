@@ -27,7 +27,7 @@ from pypimirror.system import regular
 from pypimirror.system.memory import relax_collector
 from pypimirror.system.workers import Note
 from pypimirror.verify.dependencies import read_requirements
-from pypimirror.verify.digests import hash_file
+from pypimirror.verify.hashing import hash_file
 from pypimirror.verify.protocol import Check, Checked, Hello, ToWorker
 from pypimirror.verify.readers import as_problem
 from pypimirror.verify.structure import check_structure

@@ -27,14 +27,18 @@ def perform(
     max_duration: str | None = None,
     wait: str | None = None,
     config: Path | None = None,
+    settings: Config | None = None,
     as_json: bool = False,
     verbose: int = 0,
     quiet: bool = False,
 ) -> Exit:
-    """Do what `pypimirror verify` is asked for; return its exit code."""
+    """Do what `pypimirror verify` is asked for; return its exit code.
+
+    `settings` is the configuration in the file `config`, if that was read already.
+    """
     set_up_logging(verbose, quiet)
     chosen = options(repair, quick, max_age, max_duration)
-    result = run(load(config), chosen, quiet=quiet, wait=wait)
+    result = run(settings or load(config), chosen, quiet=quiet, wait=wait)
     show_result(result, as_json=as_json, quiet=quiet)
     return of_result(result)
 

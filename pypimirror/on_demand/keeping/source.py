@@ -20,7 +20,8 @@ from pypimirror.on_demand.store import Fetched, Store
 from pypimirror.pipeline.context.pools import Fetcher, Pools
 from pypimirror.storage.parts import PART
 from pypimirror.system import regular
-from pypimirror.verify.digests import Claims, check, hash_file
+from pypimirror.verify.digests import Claims, check
+from pypimirror.verify.hashing import hash_file
 
 
 class StoreFetcher:
@@ -121,8 +122,8 @@ def _claims(job: FetchFile) -> Claims:
 
 def _read(held: Fetched, job: FetchFile) -> FileResult:
     """Return the result for bytes that an earlier fetcher left. Nothing is known about them."""
-    found = hash_file(held.path, job.digests)
-    return FileResult(job.id, found.size, digests=found.digests, url=job.urls[0])
+    size, digests, _ = hash_file(held.path, job.digests)
+    return FileResult(job.id, size, digests=digests, url=job.urls[0])
 
 
 def _share(source: str, target: str) -> None:

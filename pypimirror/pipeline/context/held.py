@@ -21,7 +21,7 @@ from pypimirror.pipeline.context.pools import Checker
 from pypimirror.storage.storage import Storage
 from pypimirror.system.disk_errors import StorageError
 from pypimirror.system.workers import Cancelled
-from pypimirror.verify.digests import new_hash
+from pypimirror.verify.hashing import new_hash
 from pypimirror.verify.protocol import Check, Checked
 from pypimirror.verify.readers import Readers
 

@@ -36,7 +36,7 @@ from pypimirror.pipeline.run import Run
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import clock, regular
 from pypimirror.system.disk_errors import StorageError
-from pypimirror.verify.digests import hash_file
+from pypimirror.verify.hashing import hash_file
 
 #: Algorithms whose digests have a fixed length, so that they can be compared with a claim.
 _COMPUTABLE = hashlib.algorithms_guaranteed - {"shake_128", "shake_256"}

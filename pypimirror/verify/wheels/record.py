@@ -34,7 +34,7 @@ from pypimirror.verify.archives.entries import name_fault, unpacked_path
 from pypimirror.verify.archives.findings import Findings
 from pypimirror.verify.archives.limits import ArchiveError, Meter, shown
 from pypimirror.verify.archives.zip_directory import Entry
-from pypimirror.verify.digests import new_hash
+from pypimirror.verify.hashing import new_hash
 
 #: The specification forbids md5, sha1 and sha224 by name, and asks for sha256 or better.
 STRONG = frozenset(

@@ -13,6 +13,7 @@ import pytest
 
 from pypimirror.domain.model import Reason
 from pypimirror.system import regular
+from pypimirror.verify import hash_worker
 from tests.mirror import Mirror, offer, reasons
 from tests.pipeline.audit.test_audit import verify
 from tests.sampling import sample
@@ -197,9 +198,7 @@ def test_a_stamp_is_that_of_the_bytes_that_were_read(
     path = mirror.path(held[0])
     rotten = bytearray(path.read_bytes())
     rotten[40] ^= 1
-    from pypimirror.verify import readers
-
-    real = readers.hash_file
+    real = hash_worker.hash_file
 
     def replaced(name: str, *more: object) -> object:
         found = real(name, *more)  # type: ignore[arg-type]
@@ -209,7 +208,7 @@ def test_a_stamp_is_that_of_the_bytes_that_were_read(
         return found
 
     with monkeypatch.context() as context:
-        context.setattr(readers, "hash_file", replaced)
+        context.setattr(hash_worker, "hash_file", replaced)
         assert verify(mirror).failures == []
     found = verify(mirror, quick=True)
     assert reasons(found.failures) == {held[0].filename: Reason.DIGEST_MISMATCH}
