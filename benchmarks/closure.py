@@ -1,12 +1,19 @@
 """python -m benchmarks.closure: what a closure costs, and how long a mirror of one takes to make.
 
-Two measurements:
+Three measurements:
 
 * The closure of a catalog of 5,000 projects with 50,000 files, of which all metadata is here: time
   and peak memory of a process that opens the catalog, computes it, and ends.
-* The same application mirrored by pypimirror and by morgan from the same index on loopback. Each
-  project has one release, since morgan mirrors only the newest version of what others need; so both
-  mirror the same files, and that is checked.
+* A closure of the same size, mirrored by pypimirror and by morgan from the same index on loopback:
+  for the first time, again, and after 1 % of the projects got a release.
+* A smaller one, for the first time, from an index that takes 50 ms for each answer.
+
+What each mirrors: of all that is needed, pypimirror takes all versions that are allowed. morgan
+takes them only of projects that its configuration names (`--mirror-all-versions`), and else the
+newest version that each requirement allows. So morgan works twice, on mirrors of its own: it is
+told all names, and then mirrors the same files; and it finds the names itself, and then mirrors
+fewer files. After each run, `faults` checks the digests of all files, and that nothing is missing
+that they require.
 
 morgan is looked for as `.cache/morgan/bin/morgan`; `--install` puts it there.
 """
@@ -18,19 +25,22 @@ import hashlib
 import json
 import os
 import random
-import re
 import resource
 import shutil
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.version import Version
+
 from benchmarks import measure, tools
-from benchmarks.__main__ import RESULTS
+from benchmarks.__main__ import RESULTS, working_directory
 from benchmarks.corpus import Corpus, Item
 from benchmarks.shapes import TINY
 from benchmarks.upstream import Server
@@ -41,6 +51,7 @@ from pypimirror.catalog.queries.closure import requirements
 from pypimirror.catalog.states import State
 from pypimirror.config.settings import parse
 from pypimirror.domain.metadata.dependencies import Requirements
+from pypimirror.domain.model import ProjectName
 from pypimirror.pipeline.closure.known import compute
 from pypimirror.select.selection import Selection
 from pypimirror.system.memory import relax_collector
@@ -51,6 +62,25 @@ _VERSION = "0.15.0"
 PROJECTS, RELEASES, WHEELS = 5_000, 5, 2  #: so 50,000 files
 LIMITS = (3.0, 250.0)  #: seconds, megabytes
 _ROUNDS = 5
+SLOW, DELAY = 1_200, 0.05  #: projects of an index that takes so many seconds for an answer
+_PATIENCE = 3600.0  #: seconds for a run of morgan
+
+_TOLD, _ALONE = f"morgan {_VERSION} told all names", f"morgan {_VERSION} alone"
+#: For whom both mirror.
+ENVIRONMENT = {
+    "os_name": "posix",
+    "sys_platform": "linux",
+    "platform_machine": "x86_64",
+    "platform_python_implementation": "CPython",
+    "platform_system": "Linux",
+    "platform_release": "6",
+    "platform_version": "6",
+    "platform_tag": "linux-x86_64",
+    "python_version": "3.12",
+    "python_full_version": "3.12.7",
+    "implementation_name": "cpython",
+    "implementation_version": "3.12.7",
+}
 
 #: As often as real metadata has them: three of four requirements are for extras.
 _MARKERS = (
@@ -58,7 +88,6 @@ _MARKERS = (
     *('; sys_platform == "win32"', '; implementation_name == "cpython"'),
     *(f'; extra == "{extra}"' for extra in ("test", "docs", "dev", "all") * 5),
 )
-_NARROW = re.compile(r"(?<=[0-9a-z\]])(,?(<|~=|!=)[0-9.]+)+(?=;|$)|; (python|sys|impl).*$")
 _VERSIONS = ("", "", ">=1", ">=2", ">=1,<4", "~=2.0", "!=1.0", ">=1.0,!=3.0,<5")
 
 
@@ -84,7 +113,7 @@ def make_catalog(file: Path, most: int) -> None:
     """Make a catalog of a mirror that holds everything."""
     chance = random.Random(1)
     with closing(Catalog.open(f"sqlite:///{file}")) as catalog, catalog.write() as connection:
-        queries.ensure(connection, map(queries.ProjectName, map(name_of, range(most))))
+        queries.ensure(connection, (ProjectName(name_of(number)) for number in range(most)))
         rows, known = [], {}
         for number in range(most):
             for release in range(1, RELEASES + 1):
@@ -151,67 +180,136 @@ def measure_closure(directory: Path, most: int, rounds: int) -> Iterator[str]:
 
 # Against morgan
 
+#: By name of a program, what makes its command of its directory and the index.
+Everyone = Mapping[str, Callable[[Path, str], list[str]]]
 
-def make_corpus(directory: Path, most: int) -> Corpus:
-    """Make an index of wheels with one release a project, and the JSON pages of it."""
-    chance = random.Random(2)
+
+def make_corpus(directory: Path, most: int, releases: Sequence[int], wheels: int) -> Corpus:
+    """Make an index of so many projects, each with these releases of so many wheels."""
     corpus = Corpus(directory, TINY)
     for number in range(most):
-        name = name_of(number)
-        # All that is required is met by the one release.
-        wanted = [_NARROW.sub("", each) for each in requires(chance, number, most)]
-        filename, content = make_wheel(name, "9.0", requires=wanted, padding=2000)
-        metadata = core_metadata(name, "9.0", requires=wanted)
-        path = directory / "packages" / filename
+        corpus.serials[name_of(number)] = number + 1
+        for release in releases:
+            add_release(corpus, number, most, release, wheels)
+    return corpus
+
+
+def add_release(corpus: Corpus, number: int, most: int, release: int, wheels: int) -> None:
+    """Add a release of a project. All of its releases require the same, as most do."""
+    name, version = name_of(number), f"{release}.0"
+    wanted = requires(random.Random(number), number, most)
+    metadata = core_metadata(name, version, requires=wanted)
+    for build in range(1, wheels + 1):
+        filename, content = make_wheel(
+            name, version, build=str(build), requires=wanted, padding=2000
+        )
+        path = corpus.directory / "packages" / filename
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         path.with_name(f"{filename}.metadata").write_bytes(metadata)
         digests = [hashlib.sha256(each).hexdigest() for each in (content, metadata)]
-        item = Item(name, "9.0", filename, f"packages/{filename}", len(content), *digests)
-        corpus.projects[name], corpus.serials[name] = [item], number + 1
-    return corpus
+        item = Item(name, version, filename, f"packages/{filename}", len(content), *digests)
+        corpus.projects.setdefault(name, []).append(item)
 
 
-def measure_morgan(directory: Path, most: int, rounds: int) -> Iterator[str]:
-    """Yield lines on the same application mirrored by both."""
-    program = MORGAN / "bin" / "morgan"
-    if not program.exists():
+def advance(corpus: Corpus, base: str, wheels: int) -> None:
+    """Add a release of 1 % of the projects."""
+    most = len(corpus.projects)
+    for number in random.Random(2).sample(range(most), max(1, most // 100)):
+        add_release(corpus, number, most, RELEASES + 1, wheels)
+        corpus.serials[name_of(number)] += most
+    corpus.generation += 1  # which the pages' time and ETag tell
+    corpus.render(base)
+
+
+def faults(home: Path, corpus: Corpus, *, whole: bool) -> Iterator[str]:
+    """Yield what is wrong with a mirror; `whole` if it must have all files of the index.
+
+    It follows the requirements of what is here in a plain way of its own, in Python 3.12 on Linux.
+    """
+    offered = {item.filename: item for item in corpus.items}
+    held: dict[str, dict[Version, int]] = {}
+    number = 0
+    for path in home.rglob("*.whl"):
+        item = offered[path.name]
+        if hashlib.sha256(path.read_bytes()).hexdigest() != item.sha256:
+            yield f"{path.name} has other bytes"
+        held.setdefault(item.project, {})[Version(item.version)] = 1
+        number += 1
+    if whole and number != len(offered):
+        yield f"{len(offered) - number} files are missing"
+    parsed = cache(Requirement)
+    waiting, seen = [(name_of(0), "")], {(name_of(0), "")}
+    while waiting:
+        name, extra = waiting.pop()
+        project = int(name.rpartition("-")[2])
+        for text in requires(random.Random(project), project, len(corpus.projects)):
+            each = parsed(text)
+            if each.marker and not each.marker.evaluate(ENVIRONMENT | {"extra": extra}):
+                continue
+            if not any(map(each.specifier.contains, held.get(each.name, ()))):
+                yield f"{name} needs {each}"
+            fresh = {(each.name, further) for further in ("", *each.extras)} - seen
+            waiting += fresh
+            seen |= fresh
+    if len({name for name, _ in seen}) != len(corpus.projects):
+        yield f"only {len(seen)} of {len(corpus.projects)} projects are needed"
+
+
+def measure_morgan(directory: Path, most: int, slow: int) -> Iterator[str]:
+    """Yield lines on the same closures mirrored by both."""
+    if not (MORGAN / "bin" / "morgan").exists():
         yield "morgan: not installed; --install does that"
         return
-    corpus = make_corpus(directory / "corpus", most)
-    for delay in (0.0, 0.05):
-        yield from measure_pair(directory, corpus, delay, rounds if not delay else 1)
+    steps = ("first run", "again, nothing changed", "again, 1 % of the projects got a release")
+    everyone: Everyone = {"pypimirror": ours, _TOLD: partial(theirs, most=most), _ALONE: theirs}
+    corpus = make_corpus(directory / "corpus", most, range(1, RELEASES + 1), WHEELS)
+    yield from measure_steps(directory / "fast", corpus, 0.0, steps, everyone)
+    shutil.rmtree(corpus.directory)
+    # Of one release, the newest version is all that is allowed: the second fits all requirements.
+    corpus = make_corpus(directory / "slow-corpus", slow, [2], 1)
+    everyone = {"pypimirror": ours, _ALONE: theirs}
+    yield from measure_steps(directory / "slow", corpus, DELAY, steps[:1], everyone)
 
 
-def measure_pair(directory: Path, corpus: Corpus, delay: float, rounds: int) -> Iterator[str]:
-    """Yield a line on both, with an index that takes so many seconds for each answer."""
-    most = len(corpus.projects)
-    times: dict[str, list[float]] = {"pypimirror": [], "morgan": []}
-    cpu: dict[str, list[float]] = {who: [] for who in times}
-    with Server(corpus.directory, directory / f"server-{delay}", delay) as server:
+def measure_steps(
+    directory: Path,
+    corpus: Corpus,
+    delay: float,
+    steps: Sequence[str],
+    everyone: Everyone,
+) -> Iterator[str]:
+    """Yield a line for each step of each program; the last step is after a change of the index."""
+    is_single = len(corpus.items) == len(corpus.projects)  # else morgan alone takes fewer files
+    with Server(corpus.directory, directory / "server", delay) as server:
         corpus.render(server.base)
-        for number in range(rounds):
-            for who in times:
-                home = directory / f"{who}-{number}"
-                home.mkdir()
-                command = ours(home, server.base) if who == "pypimirror" else theirs(home, server)
-                cost = measure.run(command, env=dict(os.environ), cwd=home, upstream=server.pids)
-                held = {path.name for path in home.rglob("*.whl")}
-                if cost.status or held != {item.filename for item in corpus.items}:
-                    raise SystemExit(f"{who}: {len(held)} of {most} files: {cost.errors}")
-                times[who].append(cost.seconds)
-                cpu[who].append(cost.cpu)
-                shutil.rmtree(home)
-    mine, other, cpu_mine, cpu_other = (
-        statistics.median(found) for found in (*times.values(), *cpu.values())
-    )
-    reached = "yes" if other >= 10 * mine else "NO"
-    yield (
-        f"an application of {most:,} projects, {delay * 1000:.0f} ms for each answer: "
-        f"pypimirror {mine:.2f} s ({cpu_mine:.2f} s of CPU), "
-        f"morgan {_VERSION} {other:.2f} s ({cpu_other:.2f} s of CPU): {other / mine:.1f} times "
-        f"(>= 10): {reached}"
-    )
+        for number, step in enumerate(steps):
+            if number == 2:
+                advance(corpus, server.base, WHEELS)
+            yield (
+                f"{step}, {len(corpus.projects):,} projects, {len(corpus.items):,} files, "
+                f"{delay * 1000:.0f} ms for each answer:"
+            )
+            first = 0.0
+            for who, command in everyone.items():
+                home = directory / who.replace(" ", "-")
+                home.mkdir(exist_ok=True)
+                cost = measure.run(
+                    command(home, server.base),
+                    env=dict(os.environ),
+                    cwd=home,
+                    timeout=_PATIENCE,
+                    upstream=server.pids,
+                )
+                wrong = list(faults(home, corpus, whole=who != _ALONE or is_single))
+                if cost.status or wrong:
+                    raise SystemExit(f"{who}: {wrong[:3]} {cost.errors}")
+                first = first or cost.seconds
+                held = sum(1 for _ in home.rglob("*.whl"))
+                yield (
+                    f"  {who}: {cost.seconds:.2f} s, {cost.cpu:.2f} s of CPU, "
+                    f"{cost.peak / 1e6:.0f} MB, {held:,} files: {cost.seconds / first:.1f} times"
+                )
 
 
 def ours(home: Path, base: str) -> list[str]:
@@ -220,21 +318,21 @@ def ours(home: Path, base: str) -> list[str]:
     file.write_text(
         f'[mirror]\ndirectory = "mirror"\n[[upstream]]\nname = "bench"\nurl = "{base}/simple/"\n'
         f'[select]\nprojects = ["{name_of(0)}"]\ndependencies = "all"\npython = ["3.12"]\n'
+        'platforms = ["manylinux_2_28_x86_64", "any"]\n'
     )
     return [sys.executable, "-m", "pypimirror", "sync", "--inline", "-q", "--config", str(file)]
 
 
-def theirs(home: Path, server: Server) -> list[str]:
-    """Return the command that mirrors with morgan."""
-    (home / "morgan.ini").write_text(
-        "[env.bench]\nos_name = posix\nsys_platform = linux\nplatform_machine = x86_64\n"
-        "platform_python_implementation = CPython\nplatform_system = Linux\n"
-        "python_version = 3.12\npython_full_version = 3.12.7\nplatform_release = 6\n"
-        "platform_version = 6\nplatform_tag = linux-x86_64\nimplementation_name = cpython\n"
-        f"implementation_version = 3.12.7\n[requirements]\n{name_of(0)} = >=0\n"
-    )
-    command = [str(MORGAN / "bin" / "morgan"), "-i", str(home), "-I", f"{server.base}/simple/"]
-    return [*command, "--skip-server-copy", "mirror"]
+def theirs(home: Path, base: str, most: int = 1) -> list[str]:
+    """Return the command that mirrors with morgan, which is told the names of so many projects."""
+    lines = [f"{key} = {value}" for key, value in ENVIRONMENT.items()]
+    # With ">=0", it would skip what another project has required before.
+    names = [f"{name_of(number)} = <1000" for number in range(most)]
+    text = "\n".join(["[env.bench]", *lines, "[requirements]", *names])
+    (home / "morgan.ini").write_text(text + "\n")
+    command = [str(MORGAN / "bin" / "morgan"), "-i", str(home), "-I", f"{base}/simple/"]
+    every = ["--mirror-all-versions"] if most > 1 else []
+    return [*command, *every, "--mirror-all-wheels", "--skip-server-copy", "mirror"]
 
 
 def install() -> None:
@@ -252,6 +350,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.closure", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="small sizes, one round")
     parser.add_argument("--install", action="store_true", help="install morgan first")
+    parser.add_argument("--storage", type=Path, help="where it all goes (default: memory)")
     parser.add_argument("--compute", nargs="+", help=argparse.SUPPRESS)
     found = parser.parse_args(arguments)
     if found.compute:
@@ -260,14 +359,10 @@ def main(arguments: list[str] | None = None) -> None:
         return
     if found.install:
         install()
-    most, application, rounds = (100, 20, 1) if found.smoke else (PROJECTS, 400, _ROUNDS)
+    most, slow, rounds = (100, 20, 1) if found.smoke else (PROJECTS, SLOW, _ROUNDS)
     lines = []
-    with tempfile.TemporaryDirectory(prefix="closure-") as directory:
-        base = Path(directory)
-        for line in measure_closure(base, most, rounds):
-            print(line, flush=True)
-            lines.append(line)
-        for line in measure_morgan(base, application, min(rounds, 3)):
+    with working_directory(found.storage, "closure-") as base:
+        for line in chain(measure_closure(base, most, rounds), measure_morgan(base, most, slow)):
             print(line, flush=True)
             lines.append(line)
     RESULTS.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
@@ -38,8 +37,9 @@ from pypimirror.system import regular
 from pypimirror.system.workers import Cancelled
 from pypimirror.verify.protocol import Check
 
-#: Files whose requirements go into the catalog in one transaction.
-_CHUNK = 1000
+#: Files that are asked for at once, and documents that go into the catalog in one transaction. The
+#: query for files looks at all files of the projects each time, so it returns many.
+_FILES, _DOCUMENTS = 10_000, 1000
 #: Bytes of the largest core metadata that is read. Most of it is the description.
 _MOST = 16 << 20
 
@@ -61,17 +61,26 @@ def gather(run: Run, projects: Mapping[int, str] | None = None) -> list[Problem]
             problems += _read_here(run, [row for row in one_each if row.state in PROVEN], found)
             away = [row for row in one_each if row.state not in PROVEN]
             for row, problem in _ask(run, _read_old(run, away, found), found):
+                if len(found) >= _DOCUMENTS:
+                    _store(run, found)
+                if problem is None:
+                    continue
                 run.cache.without_metadata.add(row.id)
                 is_final = row.state == State.LINKED or problem.reason is Reason.DIGEST_MISMATCH
                 (problems if is_final else left).append(problem)
-            with run.catalog.write() as connection:
-                requirements.add(connection, found)
+            _store(run, found)
             run.reporter.advance(Stage.DISCOVER, things=len(rows))
     if left:
         what = f"of {len(left):,} files" if len(left) > 1 else "of 1 file"
         said = f"core metadata {what} cannot be read, so the bytes will be: {left[0].message}"
         run.reporter.note("warning", f"dependencies: {said}")
     return problems
+
+
+def _store(run: Run, found: _Found) -> None:
+    with run.catalog.write() as connection:
+        requirements.add(connection, found)
+    found.clear()
 
 
 def _unread(run: Run, ids: Sequence[int] | None) -> Iterator[list[UnreadFile]]:
@@ -82,7 +91,7 @@ def _unread(run: Run, ids: Sequence[int] | None) -> Iterator[list[UnreadFile]]:
             raise Cancelled("cancelled")
         due_at = run.now if run.fetches else None
         with run.catalog.read() as connection:
-            rows = requirements.unread(connection, last, _CHUNK, ids, due_at)
+            rows = requirements.unread(connection, last, _FILES, ids, due_at)
         if not rows:
             return
         last = rows[-1].id
@@ -142,28 +151,31 @@ def _beside(run: Run, row: UnreadFile) -> bytes | None:
 
 def _ask(
     run: Run, rows: Iterator[UnreadFile], found: _Found
-) -> Iterator[tuple[UnreadFile, Problem]]:
-    """Ask upstreams for the core metadata of files that are not here. Yield the failures."""
+) -> Iterator[tuple[UnreadFile, Problem | None]]:
+    """Ask upstreams for the core metadata of files that are not here. Yield each with its
+    failure.
+    """
     by_id = {row.id: row for row in rows}
-    paths = {i: run.workspace.staging / f"{i}{METADATA_SUFFIX}" for i in by_id}
-    for result in run.fetch(_jobs(run, by_id.values(), paths)) if by_id else ():
+    for result in run.fetch(_jobs(run, by_id.values())) if by_id else ():
         assert isinstance(result, FileResult)
-        row, path = by_id[result.id], paths[result.id]
+        row, path = by_id[result.id], run.workspace.staged_metadata(result.id)
+        problem = None
         if result.problem is None:
-            found[row.digest] = dependencies.of_wheel(regular.read(str(path)))
+            found[row.digest] = dependencies.of_wheel(regular.read(path))
         else:
-            yield row, _named(row, result.problem)
-        run.workspace.unstage(path.name)
+            problem = _named(row, result.problem)
+        run.workspace.unstage(f"{result.id}{METADATA_SUFFIX}")
+        yield row, problem
 
 
-def _jobs(run: Run, rows: Iterable[UnreadFile], paths: dict[int, Path]) -> Iterator[FetchFile]:
+def _jobs(run: Run, rows: Iterable[UnreadFile]) -> Iterator[FetchFile]:
     for row in rows:
         parts = urlsplit(row.url)
         yield FetchFile(
             id=row.id,
             remote=place_of(run.config, row.upstream, row.url),
             urls=(parts._replace(path=parts.path + METADATA_SUFFIX).geturl(),),
-            path=str(paths[row.id]),
+            path=run.workspace.staged_metadata(row.id),
             digests={"sha256": row.digest.hex()},
             max_size=_MOST,
         )

@@ -49,6 +49,24 @@ def test_common_forms_are_read_as_packaging_reads_them(parts: tuple[str, ...]) -
     assert found.requires == (f"{name}{extras}{read.specifier}{marker}",)
 
 
+HEADS = st.lists(
+    st.one_of(
+        st.text("Requires-Dtyhon: b\t\x0b\x85\u2028\x00\r[];>=1'\N{SNOWMAN}", max_size=20),
+        st.sampled_from(
+            ("Requires-Dist: b", "REQUIRES-DIST:\t c\x0b", "Requires-Dist:", "Requires-Python: >=3")
+        ),
+    )
+)
+
+
+@given(HEADS)
+def test_a_plain_head_is_read_as_email_reads_it(lines: list[str]) -> None:
+    """The parser of `email` took most of the time. A value of two lines is left to it."""
+    head = "\n".join(("Name: a", *lines))
+    read = of_wheel(f"{head}\n\n".encode())
+    assert read == of_wheel(f"X: 1\n 2\n{head}\n\n".encode())
+
+
 @pytest.mark.parametrize(
     "line",
     ["b >=2.0.*", "b @ https://example.org/b.whl", "", "b" * 300, f"b=={'9' * 9000}", "b; (((x",
