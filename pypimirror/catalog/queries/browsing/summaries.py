@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
+    literal_column,
     or_,
     select,
 )
@@ -103,15 +104,15 @@ def described(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
 
 def dependents(connection: Connection, project: str, limit: int) -> list[str]:
     """Return the names of projects on this mirror whose newest release requires `project`."""
-    rows = prepared.rows(connection, _dependents(), {"project": project, "most": limit})
+    rows = prepared.rows(connection, _dependents(limit), {"project": project})
     return sorted(row[0] for row in rows)
 
 
 @cache
-def _dependents() -> Select[Any]:
-    return (
+def _dependents(limit: int) -> Select[Any]:
+    return (  # with a parameter as its limit, PostgreSQL plans for many rows
         select(projects.c.name)
         .join(dependents_of, dependents_of.c.project_id == projects.c.id)
         .where(dependents_of.c.required == bindparam("project"), projects.c.page_on_disk.is_(True))
-        .limit(bindparam("most", type_=Integer))
+        .limit(literal_column(str(limit), Integer))
     )
