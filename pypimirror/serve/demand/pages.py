@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from packaging.utils import is_normalized_name
@@ -49,7 +50,8 @@ class _Page:
     tree: Tree
     warning: str = ""
 
-    @property
+    # Kept: `isinstance` costs as much here as all else that on demand adds to a hit.
+    @cached_property
     def plain(self) -> Directory | None:
         """The directory that has the page, if it can be sent without a warning."""
         return self.tree if isinstance(self.tree, Directory) and not self.warning else None
