@@ -28,8 +28,8 @@ from pypimirror.system.space import free, remedy
 
 _CHUNK = 1 << 20  #: bytes
 
-#: Most directories whose existence is remembered: a mirror may have one for each file.
-_REMEMBERED = 100_000
+#: Most directories whose existence is remembered. Those of a batch are used one after the other.
+_REMEMBERED = 10_000
 
 
 class PosixStorage:
