@@ -161,6 +161,8 @@ def trial(
         yield proxy.name, COLD, seconds
         if running.pid:
             yield proxy.name, COLD_CPU, cpu
+            if proxy.name == OURS:  # else the fetcher would work beside what follows
+                wait_placed(home / "mirror" / "simple", names)
             yield from repeated(proxy.name, running, names, options.requests)
         yield proxy.name, BIG, download(newest(running.url, LARGE), options.size)
         if running.pid:
@@ -190,15 +192,15 @@ def median(values: Values, name: str, of: str) -> float | None:
     return statistics.median(found) if found else None
 
 
-#: What is compared, with whom, the goal, and whether more is better.
+#: What is compared, with whom, the goal, and whether more is better. What a hit costs more than
+#: without on demand, `benchmarks.serving` measures with the same pages: here, a page without on
+#: demand lists only what is held.
 GOALS = (
     ("cold install against direct", COLD, DIRECT, 1.15, False),
     ("cold install against devpi-server", COLD, DEVPI, 1.0, False),
     ("cold install against proxpi", COLD, PROXPI, 1.0, False),
     ("warm pages a second against devpi-server", PAGES, DEVPI, 3.0, True),
     ("warm files a second against devpi-server", FILES, DEVPI, 3.0, True),
-    ("CPU of a page, against the same without on demand", PAGES_CPU, PLAIN, 1.05, False),
-    ("CPU of a file, against the same without on demand", FILES_CPU, PLAIN, 1.05, False),
     ("large file against direct", BIG, DIRECT, 1.1, False),
 )
 MOST_MEMORY = 80.0  #: MB of the fetcher
