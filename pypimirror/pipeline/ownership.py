@@ -59,8 +59,9 @@ def hold(
 
     def check(connection: Connection) -> None:
         nonlocal fresh, is_alone
-        for mark in (OPEN, WAITING, LEFT):
+        for mark in (OPEN, WAITING):
             marks.clear(connection, mark)
+        marks.clear(connection, LEFT)
         if not _is_inside(catalog, storage, workspace):
             _check(connection, storage, catalog.shown, claim=claim)
         is_alone = not requests.at_work(connection)

@@ -119,4 +119,5 @@ def _missing(run: Run) -> dict[asked.Pair, int]:
 
 
 def _left(connection: Connection) -> set[int]:
-    return set(marks.read(connection, LEFT) or ())
+    found = marks.read(connection, LEFT)
+    return set(found or ())
