@@ -25,13 +25,15 @@ from werkzeug.wrappers import Response
 
 from pypimirror.domain.model import ALGORITHMS
 from pypimirror.on_demand.messages import Coming, Here
-from pypimirror.serve.answers import CHUNK
 from pypimirror.serve.demand.link import Question
 from pypimirror.serve.tree import Opened
 from pypimirror.system import regular
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+#: Most bytes that are read, hashed and sent at once.
+PIECE = 1 << 20
 
 #: Bytes that are held back at the end.
 HELD_BACK = 64 * 1024
@@ -116,7 +118,7 @@ class Body:
         """Return the next bytes of the part; none if there are none yet, or it was moved."""
         if most <= 0:
             return b""
-        most = min(most, CHUNK)
+        most = min(most, PIECE)
         if self._part is not None and self._path == path:
             if data := os.pread(self._part.fileno(), most, self._sent):
                 return data
@@ -152,7 +154,7 @@ class Body:
         handle.seek(self._sent)
         kept = min(self._held, size - self._sent)
         while left := size - kept - self._sent:
-            yield self._sending(_some(handle, min(left, CHUNK)))
+            yield self._sending(_some(handle, min(left, PIECE)))
         last = b""
         while len(last) < kept:
             last += _some(handle, kept - len(last))
