@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -293,27 +292,6 @@ def test_a_sync_fetches_itself_what_it_left_to_a_request_that(
             assert sync.result().state == "completed"
             assert mirror.holds(file)
     mirror.check()
-
-
-def test_a_sync_ends_though_clients_ask_for_a_file_again_and_again(
-    simulator: Simulator, tmp_path: Path
-) -> None:
-    file, mirror = left(simulator, tmp_path)
-    simulator.fault(file, Status(500))
-    with Fetcher(mirror) as fetcher:
-        hold = simulator.hold(file.path, nth=1)
-        number = fetcher.ask(File(0, "six", file.filename))
-        hold.wait_reached()
-        with syncing(mirror, simulator) as sync:
-            wait_mark(mirror, LEFT.name)
-            hold.release()
-            fetcher.wait(number)
-            deadline = time.monotonic() + PATIENCE
-            while not sync.has_ended and time.monotonic() < deadline:
-                fetcher.file("six", file.filename)
-            summary = sync.result()
-    assert summary.state == "incomplete"
-    assert [problem.file for problem in summary.failures] == [file.filename]
 
 
 def left(simulator: Simulator, tmp_path: Path) -> tuple[IndexFile, Mirror]:

@@ -7,8 +7,8 @@ The rules:
 * Before the run ends, it waits until the request workers have placed what `[select]` asks for too,
   or have given it up. Then it fetches what is still missing. The bytes take as long as if the run
   had fetched them itself. It does not wait for ever: a request worker may have no room.
-* A project is left once in a run. So clients that ask for the same file again and again cannot keep
-  a run from its end.
+* A project is left once in a run, and the run waits only for the first request. So clients that ask
+  for the same file again and again cannot keep a run from its end.
 
 The mark `LEFT` has the projects, because the workers of a run may be on several machines.
 """
@@ -91,11 +91,15 @@ def settle(run: Run) -> bool:
     Projects of which files are still missing may be claimed again. Raises `Cancelled`.
     """
     pause, until = _FIRST, time.monotonic() + PATIENCE
+    awaited: dict[asked.Pair, float] = {}  # the time of the first request that was seen
     while missing := _missing(run):
         with run.catalog.write() as connection:  # one that has died fetches nothing any more
             requests.lose(connection, list(requests.alive(connection)), holder.this_machine())
             theirs = asked.under_way(connection, {project for project, _ in missing})
-            if theirs.isdisjoint(missing) or time.monotonic() >= until:
+            first = {
+                pair: awaited.setdefault(pair, theirs[pair]) for pair in missing if pair in theirs
+            }
+            if not first.items() & theirs.items() or time.monotonic() >= until:
                 claims.reopen_done(connection, set(missing.values()))
                 return True
         if run.cancelled.wait(pause):

@@ -90,13 +90,17 @@ def _at_work(at: ColumnElement[float]) -> Select[tuple[int]]:
     return select(workers.c.id).where(workers.c.state == WORKING, workers.c.expires_at > at)
 
 
-def under_way(connection: Connection, names: Iterable[str]) -> set[Pair]:
-    """Return the files of these projects that a worker fetches now."""
-    found: set[Pair] = set()
+def under_way(connection: Connection, names: Iterable[str]) -> dict[Pair, float]:
+    """Return the files of these projects that a worker fetches now, with the time of their request.
+
+    A file that is asked for again after a failure has another time.
+    """
+    found: dict[Pair, float] = {}
+    columns = asked.c.project, asked.c.filename, asked.c.asked_at
     for chunk in chunks(names):
         in_hand = asked.c.worker_id.in_(_at_work(now(connection)))
-        query = select(asked.c.project, asked.c.filename).where(asked.c.project.in_(chunk), in_hand)
-        found.update((row.project, row.filename) for row in connection.execute(query))
+        query = select(*columns).where(asked.c.project.in_(chunk), in_hand)
+        found |= {(row.project, row.filename): row.asked_at for row in connection.execute(query)}
     return found
 
 

@@ -1,0 +1,59 @@
+"""What a run leaves to requests; `test_beside_syncs` has the same with a fetcher."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from pathlib import Path
+
+from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.marks import LEFT
+from pypimirror.catalog.queries.work import asked
+from pypimirror.domain.model import Stage
+from pypimirror.pipeline import sequence
+from pypimirror.pipeline.context.batch import Batch
+from pypimirror.pipeline.run import Run
+from tests.mirror import Mirror, offer
+from tests.pipeline.asked.clients import fetcher
+from tests.simulator import Simulator
+
+
+def test_clients_who_ask_again_and_again_keep_no_run_from_its_end(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """The request never gets the file, and is followed by another one without a moment between."""
+    offer(simulator, "six", "1.0")
+    mirror = Mirror(
+        tmp_path, simulator, select={"projects": ["six"]}, on_demand={"projects": ["*"]}
+    )
+    mirror.sync("six")
+    (file,) = offer(simulator, "six", "2.0")
+    pair = ("six", file.filename)
+    ended = threading.Event()
+
+    def again_and_again() -> None:
+        at = 1.0
+        with closing(Catalog.open(mirror.catalog_url)) as catalog:
+            while not ended.wait(0.01):
+                if mirror.query("SELECT 1 FROM marks WHERE name = ?", LEFT.name):
+                    at += 1
+                    with catalog.write() as connection:
+                        asked.forget(connection, [pair], worker.id)
+                        asked.ask(connection, pair, worker.id, at)
+
+    def call(run: Run, stage: Stage, batch: Batch) -> object:
+        if stage is Stage.DISCOVER and batch.projects:
+            with run.catalog.write() as connection:
+                asked.ask(connection, pair, worker.id, 1.0)
+        return sequence.perform(run, stage, batch)
+
+    with fetcher(mirror) as worker:
+        clients = threading.Thread(target=again_and_again)
+        clients.start()
+        try:
+            summary = mirror.sync(work=lambda run: sequence.sync(run, call))
+        finally:
+            ended.set()
+            clients.join()
+    assert summary.state == "completed"
+    assert mirror.holds(file)
