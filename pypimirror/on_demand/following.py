@@ -25,7 +25,7 @@ from pypimirror.domain.model import Problem, Reason
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.pipeline.run import Run
 from pypimirror.system import regular
-from pypimirror.verify.digests import new_hash
+from pypimirror.verify.hashing import new_hash
 
 #: Seconds without a byte after which a part is not followed any more.
 PATIENCE = 3.0
