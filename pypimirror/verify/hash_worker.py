@@ -37,7 +37,7 @@ Task = tuple[str, str, tuple[str, ...], str, str]
 Answer = tuple[int, dict[str, str], int, str, str]
 
 #: Files that are hashed ahead at most, and the bytes of the largest: the next request waits for it.
-_MOST, _LARGEST = 10_000, 16 << 20
+_MOST, _LARGEST = 3_000, 16 << 20
 
 
 def hash_all(task: Task) -> Answer:
