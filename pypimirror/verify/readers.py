@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -243,9 +244,10 @@ class _Children:
             child.kill()
 
     def close(self) -> None:
-        """Free what belongs to children that were killed."""
-        while self._idle:
-            self._idle.pop().close()
+        """Wait until the children have ended, which were killed."""
+        deadline = time.monotonic() + children.GRACE
+        for child in self._all:
+            child.wait(deadline)
 
 
 class _Child:
@@ -268,7 +270,8 @@ class _Child:
             return hash_worker.receive(self._stdout)
         except (OSError, EOFError):
             if not self._is_killed:
-                self.close()
+                self.kill()
+                self.wait(time.monotonic() + children.GRACE)
                 ended = f"ended with status {self._process.returncode}"
                 log_note(Note("warning", f"worker {self._process.pid} {ended}"))
             return None
@@ -279,11 +282,10 @@ class _Child:
         with contextlib.suppress(OSError):
             self._process.kill()
 
-    def close(self) -> None:
-        """Kill it if it is not dead, and wait for its end."""
-        self.kill()
+    def wait(self, deadline: float) -> None:
+        """Wait for its end, but not longer than until `deadline` (monotonic seconds)."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(children.GRACE)
+            self._process.wait(max(0.0, deadline - time.monotonic()))
 
 
 def _stamp(path: str, root: str) -> int | None:
