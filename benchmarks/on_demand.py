@@ -162,6 +162,8 @@ def trial(
         if running.pid:
             yield proxy.name, COLD_CPU, cpu
             if proxy.name == OURS:  # else the fetcher would work beside what follows
+                for project in names:
+                    urlopen(newest(running.url, project)).close()
                 wait_placed(home / "mirror" / "simple", names)
             yield from repeated(proxy.name, running, names, options.requests)
         yield proxy.name, BIG, download(newest(running.url, LARGE), options.size)
