@@ -132,7 +132,9 @@ def check_library(connection: sqlite3.Connection) -> None:
         try:
             connection.execute(_NEEDS_JSON).close()
             return
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
+            if "no such" not in str(error):  # the file cannot be read
+                raise
             fault = "has no JSON functions"
     raise sqlite3.NotSupportedError(
         f"SQLite {sqlite3.sqlite_version} of this Python {fault}, and the catalog needs 3.35 or "

@@ -35,6 +35,7 @@ EXAMPLES: dict[str, Any] = {
     "root renderer": 3,
     "held": Totals(1, 2, 3, 4),
     "resolved locks": {"pylock.projects.toml": 'lock-version = "1.0"'},
+    "left to requests": (3, 7),
     "closure": ClosureFigures("key", 3, 1, unknown_ones=(Unsure("a", "1", "is old"),)),
     "statistics": Statistics(1.5, {"published": 1}, None, {1: 0, 7: 1, 30: 1}, 0.25),
 }

@@ -107,7 +107,7 @@ def test_all_of_them_end_when_the_process_above_them_is_killed(
     below = {pid: os.pidfd_open(pid) for pid in children(process.pid)}
     process.kill()
     process.wait()
-    assert len(below) >= 4  # two that work, each with one that fetches
+    assert len(below) >= 3  # two that work, and one that fetches for the first of them
     for pid, descriptor in below.items():
         ready, _, _ = select.select([descriptor], [], [], 60)
         assert ready, f"process {pid} lives on"
