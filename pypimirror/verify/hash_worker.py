@@ -105,6 +105,8 @@ def _receive_all(requests: SimpleQueue[Any]) -> None:
             requests.put(receive(0))
     except (OSError, EOFError):
         os._exit(0)
+    finally:  # without memory, too: otherwise the parent would wait for ever
+        os._exit(1)
 
 
 def main() -> None:

@@ -199,6 +199,7 @@ class _Children:
         self._idle: list[_Child] = []
         self._asked = 0  # how often one was looked for
         self._ahead: dict[str, Hashed] = {}  # files that were hashed ahead, by path
+        self._is_ended = False
 
     def find(self) -> _Child | None:
         """Return a child that has no work. Start one if there is enough work for another one."""
@@ -215,6 +216,8 @@ class _Children:
                 self._most = 0
                 return None
             self._all.append(child)
+            if self._is_ended:  # while it was starting
+                child.kill()
         if early is not None:
             child.send([])  # this ends what it does ahead
             self._ahead = child.receive() or {}
@@ -240,6 +243,7 @@ class _Children:
 
     def kill(self) -> None:
         """Kill all children. It needs no lock."""
+        self._is_ended = True
         for child in list(self._all):
             child.kill()
 
