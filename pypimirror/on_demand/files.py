@@ -110,7 +110,14 @@ class Files:
         part = following.part_of(self._run, found.pair)
         if self._is_held_meanwhile(found):
             return Here(0)
-        return self._fetch(found, part, tell)
+        try:
+            return self._fetch(found, part, tell)
+        except BaseException:  # otherwise others would wait for it as long as this fetcher lives
+            self._grouped.later(partial(self._forget, found.pair))
+            raise
+
+    def _forget(self, pair: asked.Pair, connection: Connection) -> None:
+        asked.forget(connection, [pair], self._worker())
 
     def take_leftovers(self) -> None:
         """Pass files that an earlier fetcher left to the keeper. They count as unproven."""
@@ -172,6 +179,9 @@ class Files:
                 result = self._received(number, found, part, tell)
             else:
                 result = FileResult(number, problem=short)
+        except BaseException:
+            self._store.drop_part(number)
+            raise
         finally:
             self._run.room.settle([number])
         if result.problem is None:
@@ -185,8 +195,7 @@ class Files:
             self._keep(Fetched(*found.pair, result, str(self._store.part(number))))
         else:
             self._store.drop_part(number)
-            pair = found.pair
-            self._grouped.do(lambda connection: asked.forget(connection, [pair], self._worker()))
+            self._grouped.do(partial(self._forget, found.pair))
         return _answer(result.problem)
 
     def _received(self, number: int, found: _Wanted, part: Path | None, tell: Tell) -> FileResult:
@@ -242,7 +251,9 @@ class Files:
         if not isinstance(listing, Listing) or listing.page == found.listing.page:
             return failed
         again = self._look_up(*found.pair)
-        if not isinstance(again, _Wanted) or not again.is_provable(self._run):
+        if not isinstance(again, _Wanted):
+            return failed
+        if again.is_provable(self._run) != found.is_provable(self._run):
             return failed
         return self._transfer(number, again, tell)
 

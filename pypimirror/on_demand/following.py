@@ -56,7 +56,7 @@ def follow(part: Path, job: FetchFile, copied: Callable[[], None]) -> FileResult
     """
     try:
         source = FileIO(regular.open_file(str(part))[0], "rb")
-    except (FileNotFoundError, PermissionError):
+    except OSError:
         return None
     try:
         with source, FileIO(regular.create(job.path), "wb") as target:
@@ -72,7 +72,11 @@ def _copied(
     buffer = memoryview(bytearray(_BUFFER))
     size, pause, heard, told = 0, _SOONEST, time.monotonic(), 0.0
     while True:
-        if count := source.readinto(buffer):
+        try:
+            count = source.readinto(buffer)
+        except OSError:  # of the other directory; what is fetched may still be good
+            return None
+        if count:
             size += _write(target, buffer[:count], hashes)
             pause, heard = _SOONEST, time.monotonic()
             if heard >= told + _PACE:
@@ -80,7 +84,7 @@ def _copied(
                 copied()
             continue
         digests = {name: one.hexdigest() for name, one in hashes.items()}
-        if job.digests.items() <= digests.items():
+        if job.digests.items() <= digests.items() and job.size in (None, size):
             return FileResult(job.id, size=size, digests=digests)
         is_over = job.size is not None and size >= job.size
         if is_over or os.fstat(source.fileno()).st_size < size:

@@ -171,6 +171,11 @@ class Store:
                 with contextlib.suppress(OSError):  # others are there
                     Path(path).parent.rmdir()
 
+    def drop_replaced(self, old: Fetched, new: Fetched) -> None:
+        """Remove the bytes of a file for which there are newer ones."""
+        if old.path and old.path != new.path:
+            Path(old.path).unlink(missing_ok=True)
+
     def leftovers(self) -> Iterator[tuple[str, str]]:
         """Yield project and name of each file that an earlier fetcher has left."""
         for path in sorted(self.leftover.glob("*/*")):

@@ -14,6 +14,7 @@ from pypimirror.on_demand.messages import File, Here, Page
 from pypimirror.pipeline import gate, sequence
 from pypimirror.pipeline.audit.audit import Options, audit
 from pypimirror.pipeline.run import Run
+from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, attest, offer, offer_sdist
 from tests.on_demand.fetcher import PATIENCE, Fetcher, on_demand
 from tests.on_demand.site import until
@@ -98,6 +99,23 @@ def test_a_sync_while_a_file_is_asked_for(simulator: Simulator, tmp_path: Path) 
         assert mirror.sync().state == "completed"
     assert mirror.holds(file) and mirror.holds(other)
     assert sorted(mirror.projects) == ["idna", "six"]
+
+
+def test_what_others_require_stays_when_a_client_asks_for_another_version(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """The fetcher has started before the sync that follows requirements."""
+    made = make_wheel("app", "1.0", requires=["six < 2"])
+    simulator.add_file("app", *made)
+    (old,), (new,) = offer(simulator, "six", "1.0"), offer(simulator, "six", "2.0")
+    mirror = on_demand(tmp_path, simulator, select={"projects": ["app"], "dependencies": "all"})
+    with Fetcher(mirror) as fetcher:
+        assert mirror.sync(sound=False).state == "completed"
+        assert mirror.holds(old) and not mirror.holds(new)
+        assert isinstance(fetcher.file("six", new.filename), Here)
+        fetcher.wait_placed(mirror, new.filename)
+    assert {old.filename, new.filename} <= set(mirror.files("six"))
+    mirror.check()
 
 
 def test_a_sync_leaves_a_file_to_the_request_that_fetches_it(

@@ -82,7 +82,7 @@ class Keeper:
         """Place a file soon."""
         with self._changed:
             waiting = self._waiting.setdefault(file.project, _Waiting())
-            waiting.files[file.filename] = file
+            self._replace(waiting, file)
             self._changed.notify_all()
 
     def placed(self, file: Fetched) -> Problem | None:
@@ -217,8 +217,16 @@ class Keeper:
         with self._changed:
             newer = self._waiting.get(name)
             if newer is not None:
-                waiting.files |= newer.files
+                for file in newer.files.values():
+                    self._replace(waiting, file)
             self._waiting[name] = waiting
+
+    def _replace(self, waiting: _Waiting, file: Fetched) -> None:
+        """Let a file wait instead of an older copy of it."""
+        old = waiting.files.get(file.filename)
+        waiting.files[file.filename] = file
+        if old is not None:
+            self._store.drop_replaced(old, file)
 
     def _drop_old(self) -> None:
         """Remove the copies in the store that nobody needs any more."""

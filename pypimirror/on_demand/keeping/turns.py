@@ -13,6 +13,7 @@ from pypimirror.catalog.claims import Worker
 from pypimirror.catalog.queries.work import asked, requests
 from pypimirror.domain.model import ProjectName
 from pypimirror.pipeline import ownership
+from pypimirror.pipeline.closure import needs
 from pypimirror.pipeline.context.ledger import Ledger
 from pypimirror.pipeline.run import Run
 from pypimirror.system import clock
@@ -33,6 +34,7 @@ class Turns:
 
     def __init__(self, run: Run, worker: Worker) -> None:
         self._run = run
+        self._selection = run.selection
         self._worker = worker
         self._numbers = itertools.count(1)
         self._counts: Counter[str] = Counter()
@@ -53,8 +55,10 @@ class Turns:
                 if pair[0] in found.values():
                     asked.ask(connection, pair, self._worker.id, now)
             run_id, name = requests.of_day(connection, run.config.digest(), now)
+            # A sync may have found other requirements since; without them, their files would go.
+            self._selection = needs.required(connection, self._selection)
         ledger = Ledger(run.catalog, run_id, run.reporter)
-        run = replace(run, id=run_id, name=name, now=now, ledger=ledger)
+        run = replace(run, id=run_id, name=name, now=now, ledger=ledger, selection=self._selection)
         return Turn(run, number, found, agreed)
 
     def end(self, turn: Turn, placed: Sequence[asked.Pair], given_up: Sequence[asked.Pair]) -> None:

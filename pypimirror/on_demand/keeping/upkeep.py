@@ -22,6 +22,7 @@ from pypimirror.domain.errors import LockedError
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.on_demand.store import Store
 from pypimirror.pipeline.asked.eviction import is_due, short_run
+from pypimirror.pipeline.closure import needs
 from pypimirror.pipeline.run import Run
 from pypimirror.system import clock
 
@@ -42,6 +43,7 @@ class Upkeep:
         tell: Callable[[dict[str, float]], None],
     ) -> None:
         self._run = run
+        self._selection = run.selection
         self._store = store
         self._figures = figures
         self._tell = tell
@@ -77,7 +79,9 @@ class Upkeep:
             if keep:
                 self._store.forget_old(clock.now() - keep)
         with self._run.catalog.read() as connection:
-            return is_due(connection, self._run.config, self._run.selection, clock.now())
+            # Kept, because a resolution takes long to read.
+            self._selection = needs.required(connection, self._selection)
+            return is_due(connection, self._run.config, self._selection, clock.now())
 
 
 def evict(config: Config) -> int:

@@ -32,14 +32,20 @@ def key_of(config: Config, selection: Selection) -> str:
 
 
 def remembered(connection: Connection, selection: Selection) -> Selection:
-    """Return the selection as the catalog has it: with the last resolution, which any machine may
-    have made, the needed projects of the last round, and the files that clients have asked for.
+    """Return the selection as the catalog has it: as `required`, and with the files that clients
+    have asked for.
+    """
+    return remembering.with_asked(connection, required(connection, selection))
+
+
+def required(connection: Connection, selection: Selection) -> Selection:
+    """Return the selection with the last resolution, which any machine may have made, and the
+    needed projects of the last round.
     """
     if selection.config.select.dependencies == "resolved":
         texts = marks.read(connection, RESOLVED)
         if texts is not None and texts != selection.resolved:
             selection = Selection(selection.config, texts)
-    selection = remembering.with_asked(connection, selection)
     if not selection.follows:
         return selection
     return selection.needing(requirements.needed(connection))
