@@ -33,14 +33,19 @@ def check(run: Run) -> None:
     from pypimirror.check import check as checks
     from pypimirror.check.outcome import State
 
+    where: dict[Gap, list[str]] = {}
+    failed: PypimirrorError | None = None
     try:
         asked = checks.of_config(run.config)
         key = _key(run, checks.identity(asked))
         with run.catalog.read() as connection:
             if marks.read(connection, CHECKED) == key:
                 return
-        where: dict[Gap, list[str]] = {}
-        with gate.open_to_requests(run):  # it only reads what is served
+    except PypimirrorError as error:
+        _not_checked(run, error)
+        return
+    with gate.open_to_requests(run):  # it only reads what is served
+        try:
             for outcome in checks.check(run.config, asked):
                 if outcome.state is State.NOT_CHECKED:
                     run.reporter.note("warning", f"{outcome.subject}: {'; '.join(outcome.notes)}")
@@ -48,14 +53,20 @@ def check(run: Run) -> None:
                     where.setdefault(gap, []).append(
                         f"{printable(outcome.subject)}, {outcome.environment}"
                     )
-    except PypimirrorError as error:
-        message = f"whether this mirror is complete could not be checked: {error}"
-        run.ledger.failed(Stage.PUBLISH, [Problem(Reason.CONFIGURATION, message)])
+        except PypimirrorError as error:  # inside, so that the gate is closed in any case
+            failed = error
+    if failed is not None:
+        _not_checked(run, failed)
         return
     run.ledger.failed(Stage.PUBLISH, [_problem(gap, places) for gap, places in where.items()])
     if not where:
         with run.catalog.write() as connection:
             marks.write(connection, CHECKED, key)
+
+
+def _not_checked(run: Run, error: PypimirrorError) -> None:
+    message = f"whether this mirror is complete could not be checked: {error}"
+    run.ledger.failed(Stage.PUBLISH, [Problem(Reason.CONFIGURATION, message)])
 
 
 def _problem(gap: Gap, places: list[str]) -> Problem:

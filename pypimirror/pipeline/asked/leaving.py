@@ -46,7 +46,8 @@ class Leaving:
 
     def __init__(self, run: Run, rows: Collection[ProjectFile]) -> None:
         self._run = run
-        is_beside = run.command != REQUEST and bool(run.config.on_demand.projects)
+        asks = run.command != REQUEST and bool(run.config.on_demand.projects)
+        is_beside = asks and run.fetches
         self._projects = {row.project: row.project_id for row in rows} if is_beside else {}
         self._theirs: frozenset[asked.Pair] = frozenset()
         self._next = -math.inf
@@ -119,6 +120,7 @@ def _missing(run: Run) -> dict[asked.Pair, int]:
         (row.project, row.filename): row.project_id
         for row in due
         if run.selection.selects(ProjectName(row.project), row.filename)
+        and (run.retry is None or run.retry.wants(row))
     }
 
 
