@@ -15,6 +15,8 @@ refused, and the release counts as one without core metadata.
 from __future__ import annotations
 
 import hashlib
+import itertools
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +39,8 @@ from pypimirror.system import regular
 
 #: Bytes of the largest core metadata that is read. Most of it is the description.
 _MAX_SIZE = 4 << 20
+
+_numbers = itertools.count()  #: for names in staging
 
 #: Failures that would be the same in the next run.
 _LASTING = frozenset(
@@ -182,9 +186,9 @@ def _held(run: Run, release: _Release) -> bytes | None:
 
 def _fetch(run: Run, missing: Sequence[_Release]) -> None:
     """Fetch metadata from the upstream. Note the failures as well."""
+    # Not by the project: a fetcher reads pages of several projects that have no id yet.
     paths = [
-        run.workspace.staging / f"{release.offer.id}-{number}{METADATA_SUFFIX}"
-        for number, release in enumerate(missing)
+        run.workspace.staging / f"{os.getpid()}-{next(_numbers)}{METADATA_SUFFIX}" for _ in missing
     ]
     jobs = (_job(number, release, paths[number]) for number, release in enumerate(missing))
     for result in run.fetch(jobs):
