@@ -8,8 +8,8 @@ from typing import TypeVar
 from sqlalchemy import Connection, Delete, Select, bindparam, delete, insert, select
 
 from pypimirror.catalog.mapping import prepared
+from pypimirror.catalog.mapping.inserts import insert_or_ignore
 from pypimirror.catalog.marks import Mark
-from pypimirror.catalog.queries.projects import insert_or_ignore
 from pypimirror.catalog.schema import marks
 
 T = TypeVar("T")

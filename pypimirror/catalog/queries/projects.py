@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 from pypimirror.catalog import bulk
 from pypimirror.catalog.mapping import mapper, prepared
+from pypimirror.catalog.mapping.inserts import insert_into, insert_or_ignore
 from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.queries.closure import closed
 from pypimirror.catalog.records import KnownProject, ListRecord, ProjectKey, ProjectRecord
@@ -48,28 +49,6 @@ def chunks(items: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
             chunk = []
     if chunk:
         yield chunk
-
-
-def insert_or_ignore(connection: Connection, table: Any) -> Any:
-    """Return an INSERT that skips existing rows."""
-    return insert_into(connection, table).on_conflict_do_nothing()
-
-
-def insert_into(connection: Connection, table: Any) -> Any:
-    """Return the INSERT of the database's own dialect, which has ON CONFLICT."""
-    return insert_for(connection.dialect.name, table)
-
-
-def insert_for(dialect: str, table: Any) -> Any:
-    """Return the INSERT of a dialect, which has ON CONFLICT."""
-    # Do not import the other database's dialect, because that is slow.
-    if dialect == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert(table)
-    from sqlalchemy.dialects import sqlite
-
-    return sqlite.insert(table)
 
 
 #: The marks of a project about which nothing is known.

@@ -31,8 +31,8 @@ from sqlalchemy import (
 from pypimirror import __version__
 from pypimirror.catalog import holder
 from pypimirror.catalog.mapping import mapper, prepared
+from pypimirror.catalog.mapping.inserts import insert_into
 from pypimirror.catalog.mapping.prepared import among
-from pypimirror.catalog.queries.projects import insert_into
 from pypimirror.catalog.queries.work import claims
 from pypimirror.catalog.records import FailureRecord, RunRecord, StageRecord
 from pypimirror.catalog.schema import failures, runs, stages, workers

@@ -31,7 +31,8 @@ from sqlalchemy import (
 )
 
 from pypimirror.catalog.mapping import mapper
-from pypimirror.catalog.queries.projects import CHUNK, chunks, insert_or_ignore, is_due
+from pypimirror.catalog.mapping.inserts import insert_or_ignore
+from pypimirror.catalog.queries.projects import CHUNK, chunks, is_due
 from pypimirror.catalog.records import OfferedFile, UnreadFile
 from pypimirror.catalog.schema import files, needs, projects, requirements
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State

@@ -31,9 +31,10 @@ from sqlalchemy import (
 )
 
 from pypimirror.catalog.mapping import mapper, prepared
+from pypimirror.catalog.mapping.inserts import insert_for
 from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.queries.leases import clock_of_server, now
-from pypimirror.catalog.queries.projects import CHUNK, chunks, insert_for
+from pypimirror.catalog.queries.projects import CHUNK, chunks
 from pypimirror.catalog.records import AskedRecord
 from pypimirror.catalog.schema import asked, claims, files, projects, workers
 from pypimirror.catalog.states import PROVEN, REQUEST, WORKING, State

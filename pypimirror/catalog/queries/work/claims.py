@@ -29,8 +29,9 @@ from sqlalchemy import (
 )
 
 from pypimirror.catalog.mapping import prepared
+from pypimirror.catalog.mapping.inserts import insert_or_ignore
 from pypimirror.catalog.mapping.prepared import among
-from pypimirror.catalog.queries.projects import chunks, insert_or_ignore
+from pypimirror.catalog.queries.projects import chunks
 from pypimirror.catalog.queries.work import workers
 from pypimirror.catalog.records import KEY
 from pypimirror.catalog.schema import claims, projects

@@ -30,6 +30,7 @@ from sqlalchemy import Connection, delete, func, literal, select, text, update
 from pypimirror import __version__
 from pypimirror.catalog import holder
 from pypimirror.catalog.holder import Machine
+from pypimirror.catalog.mapping.inserts import insert_or_ignore
 from pypimirror.catalog.marks import OPEN, WAITING
 from pypimirror.catalog.queries import leases, marks, projects
 from pypimirror.catalog.queries.work import claims, workers
@@ -77,7 +78,7 @@ def _claim(
     mine = [literal(worker_id), literal(batch), literal(False)]
     query = select(those.c.id, *mine).where(named, claims.is_free)
     query = query.with_for_update(of=those, key_share=True, skip_locked=True)
-    statement = projects.insert_or_ignore(connection, table)
+    statement = insert_or_ignore(connection, table)
     columns = ["project_id", "worker_id", "batch", "done"]
     connection.execute(statement.from_select(columns, query))
     taken = select(table.c.project_id).where(table.c.worker_id == worker_id, table.c.batch == batch)
@@ -150,7 +151,7 @@ def of_day(connection: Connection, config: str, now: float) -> tuple[int, str]:
         "ended_at": now,
         "counts": "{}",
     }
-    connection.execute(projects.insert_or_ignore(connection, runs).values(**values))
+    connection.execute(insert_or_ignore(connection, runs).values(**values))
     number: int | None = connection.scalar(select(runs.c.id).where(runs.c.name == name))
     assert number is not None
     return number, name
