@@ -110,11 +110,7 @@ class Files:
         part = following.part_of(self._run, found.pair)
         if self._is_held_meanwhile(found):
             return Here(0)
-        try:
-            return self._fetch(found, part, tell)
-        except BaseException:  # otherwise others would wait for it as long as this fetcher lives
-            self._grouped.later(partial(self._forget, found.pair))
-            raise
+        return self._fetch(found, part, tell)
 
     def _forget(self, pair: asked.Pair, connection: Connection) -> None:
         asked.forget(connection, [pair], self._worker())
@@ -173,15 +169,20 @@ class Files:
     def _fetch(self, found: _Wanted, part: Path | None, tell: Tell) -> Final:
         """Fetch a file that this fetcher has claimed, or follow a sync that writes to `part`."""
         number = next(self._numbers)
+        try:
+            return self._fetch_as(number, found, part, tell)
+        except BaseException:  # otherwise others would wait for it as long as this fetcher lives
+            self._grouped.later(partial(self._forget, found.pair))
+            self._store.drop_part(number)
+            raise
+
+    def _fetch_as(self, number: int, found: _Wanted, part: Path | None, tell: Tell) -> Final:
         _, short = self._run.room.claim({number: found.file.size or 0})
         try:
             if short is None:
                 result = self._received(number, found, part, tell)
             else:
                 result = FileResult(number, problem=short)
-        except BaseException:
-            self._store.drop_part(number)
-            raise
         finally:
             self._run.room.settle([number])
         if result.problem is None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
+from pypimirror.on_demand.keeping.keeper import Keeper
 from pypimirror.on_demand.messages import Absent, Away, Failed, Here, Refused
+from pypimirror.on_demand.store import Fetched, Store
 from tests.mirror import offer
 from tests.on_demand.fetcher import Fetcher, on_demand
+from tests.on_demand.site import until
 from tests.simulator import Simulator
 
 
@@ -135,3 +139,31 @@ def test_a_changed_digest_under_a_held_name_is_refused(
         assert file.sha256 not in (Path(page.path) / "index.html").read_text()
         answer = fetcher.file("six", file.filename)
         assert isinstance(answer, Refused) and "was mirrored with sha256" in answer.reason
+
+
+def test_a_file_that_an_error_kept_from_its_place_can_be_asked_for_again(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """It stayed claimed, and a sync that selects it waited for it."""
+    (file,) = offer(simulator, "six", "1.0")
+    mirror = on_demand(tmp_path, simulator)
+    with Fetcher(mirror) as fetcher:
+        packages = mirror.root / ".pypimirror" / "on_demand" / "1" / "packages"
+        packages.rmdir()
+        packages.touch()
+        assert isinstance(fetcher.file("six", file.filename), Away)
+        until(lambda: not mirror.query("SELECT * FROM asked"))
+        assert not list(packages.with_name("parts").iterdir())
+        packages.unlink()
+        packages.mkdir()
+        assert isinstance(fetcher.file("six", file.filename), Here)
+        fetcher.wait_placed(mirror, file.filename)
+
+
+def test_a_newer_copy_of_a_waiting_file_replaces_the_older_one(tmp_path: Path) -> None:
+    keeper = Keeper(cast("Any", None), Store(tmp_path), cast("Any", None), lambda: 0.0)
+    old, new = tmp_path / "1.part", tmp_path / "2.part"
+    for path in (old, new, new):
+        path.touch()
+        keeper.keep(Fetched("six", "six-1.0.zip", path=str(path)))
+    assert new.exists() and not old.exists()

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pypimirror.catalog.marks import OPEN
 from pypimirror.catalog.states import COMPLETED, INCOMPLETE
 from pypimirror.domain.model import Reason, Stage
+from pypimirror.pipeline import checking
 from pypimirror.resolve import uv
 from pypimirror.resolve.child import ResolveError
 from tests.corpus.build import make_wheel
@@ -83,3 +85,26 @@ def test_where_it_cannot_be_checked_the_run_says_so(
     monkeypatch.setattr(uv, "find", absent)
     (problem,) = mirror.sync().failures
     assert problem.reason is Reason.CONFIGURATION and "uv is needed" in problem.message
+
+
+def test_the_gate_is_closed_after_a_check_that_failed(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests that went on beside the end of the run left a doubt about the mirror."""
+
+    def fails() -> str:
+        assert is_open()
+        raise ResolveError("no uv")
+
+    def is_open() -> bool:
+        return bool(mirror.query("SELECT * FROM marks WHERE name = ?", OPEN.name))
+
+    seen: list[bool] = []
+    told = checking._not_checked
+    monkeypatch.setattr(uv, "find", fails)
+    monkeypatch.setattr(
+        checking, "_not_checked", lambda *given: (seen.append(is_open()), told(*given))
+    )
+    mirror.configure(on_demand={"projects": ["*"]})
+    assert mirror.sync().state == INCOMPLETE
+    assert seen == [False]

@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import select
+import signal
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -214,6 +215,26 @@ def test_a_child_ends_with_its_input_in_the_middle_of_a_file(tmp_path: Path) -> 
 
 
 # Files that are hashed ahead
+
+
+def test_a_child_that_cannot_understand_its_input_ends() -> None:
+    """Otherwise the parent would wait for its answer for ever."""
+    process = children.start(MODULE)
+    assert process.stdin is not None and process.stderr is not None
+    with process, process.stderr:
+        os.write(process.stdin.fileno(), (4).to_bytes(4, "big") + b"????")
+        try:
+            assert process.wait(60) == 1
+        finally:
+            process.kill()
+
+
+def test_a_child_that_starts_during_a_stop_is_killed(at_once: None) -> None:
+    pool = readers._Children(1)
+    pool.kill()
+    assert pool.find() is not None
+    pool.close()
+    assert [child._process.returncode for child in pool._all] == [-signal.SIGKILL]
 
 
 @pytest.fixture

@@ -37,6 +37,8 @@ _DECIDING = frozenset({"requires-dist", "requires-python", "provides-extra"})
 _USUAL = ("setuptools>=40.8.0", "wheel")
 
 _Headers: TypeAlias = dict[str, list[str]]
+#: Characters of a head from which all its lines at once would take much memory.
+_MOST_PLAIN = 1 << 20
 #: Lines of a name and a value each, and no value that goes on in the next line.
 _PLAIN_HEAD = re.compile(r"(?:[A-Za-z0-9-]+:[^\r\n]*\n)*[A-Za-z0-9-]+:[^\r\n]*")
 
@@ -111,7 +113,9 @@ def _headers(document: bytes) -> _Headers:
     """Return the values of each field, by its name in lower case."""
     head = re.split(rb"\r?\n\r?\n", document, maxsplit=1)[0].decode(errors="replace")
     found: _Headers = {}
-    if _PLAIN_HEAD.fullmatch(head):  # most are, and `email` takes ten times as long
+    if len(head) < _MOST_PLAIN and _PLAIN_HEAD.fullmatch(
+        head
+    ):  # most are, and `email` takes ten times as long
         for line in head.split("\n"):
             name, _, value = line.partition(":")
             found.setdefault(name.lower(), []).append(value.lstrip(" \t"))

@@ -384,7 +384,7 @@ def columns(
 
 
 def further_links(file: File, others: Sequence[Claim], owner: str) -> list[tuple[str, str]]:
-    """Return the other links of a file as pairs of source and address:      the owner's first.
+    """Return the other links of a file as pairs of source and address, the owner's first.
 
     Links of other sources are sorted by the strength of their proof. All copies must meet all
     claims.
