@@ -113,9 +113,8 @@ def _headers(document: bytes) -> _Headers:
     """Return the values of each field, by its name in lower case."""
     head = re.split(rb"\r?\n\r?\n", document, maxsplit=1)[0].decode(errors="replace")
     found: _Headers = {}
-    if len(head) < _MOST_PLAIN and _PLAIN_HEAD.fullmatch(
-        head
-    ):  # most are, and `email` takes ten times as long
+    # Most are plain, and `email` takes ten times as long.
+    if len(head) < _MOST_PLAIN and _PLAIN_HEAD.fullmatch(head):
         for line in head.split("\n"):
             name, _, value = line.partition(":")
             found.setdefault(name.lower(), []).append(value.lstrip(" \t"))
