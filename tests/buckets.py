@@ -13,7 +13,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,7 @@ from msgspec.structs import replace
 from pypimirror.domain.objects.bucket import Bucket
 from pypimirror.storage.s3.clients import Patience
 from tests import tools
+from tests.ports import free_port
 from tests.postgresql import _memory
 from tests.simulator.tls import NAMES, make_context
 
@@ -123,7 +123,7 @@ def seaweed() -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="seaweed-", dir=_memory()) as directory:
         identities = Path(directory, "s3.json")
         identities.write_text(json.dumps(_IDENTITIES))
-        ports = _free_ports(10)
+        ports = [free_port() for _ in range(10)]
         settings = {
             "dir": directory,
             "ip": "127.0.0.1",
@@ -195,16 +195,6 @@ def _when_ready(endpoint: str, is_alive: Callable[[], bool]) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("SeaweedFS did not start")
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @contextmanager

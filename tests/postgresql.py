@@ -10,7 +10,6 @@ import importlib.util
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+
+from tests.ports import free_port
 
 #: Users for the server if the tests run as root, because the server refuses to run as root.
 USERS = ("postgres", "nobody")
@@ -51,7 +52,7 @@ class Server:
     """
 
     def __init__(self, directory: Path, settings: dict[str, str] = FAST) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.directory = directory
         self._user = _unprivileged()
         self._settings = {
@@ -209,9 +210,3 @@ def _memory() -> str | None:
     if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 1 << 30:
         return str(memory)
     return None
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

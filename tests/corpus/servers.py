@@ -15,16 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.corpus.fetch import SERVERS
+from tests.ports import free_port
 
 HOST = "127.0.0.1"
 PATIENCE = 60.0  #: seconds until a server has to answer
-
-
-def free_port() -> int:
-    """A port that nothing listens on at the moment."""
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        return int(sock.getsockname()[1])
 
 
 @contextmanager

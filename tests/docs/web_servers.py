@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.corpus.servers import HOST, free_port, wait_listening
+from tests.corpus.servers import HOST, wait_listening
+from tests.ports import free_port
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 PROGRAMS = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/usr/local/bin"

@@ -21,9 +21,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.corpus.servers import free_port, wait_listening
+from tests.corpus.servers import wait_listening
 from tests.e2e.mirror import Mirror, program
 from tests.environment import isolated
+from tests.ports import free_port
 
 HOST = "127.0.0.1"
 PATIENCE = 60.0  #: seconds until a server has to say where it is

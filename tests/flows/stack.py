@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 
 from pypimirror.system.project import project_directory
 from tests.environment import isolated
+from tests.ports import free_port
 
 T = TypeVar("T")
 PROGRAMS = Path(sys.executable).parent
@@ -31,12 +31,6 @@ def wait_for(what: Callable[[], T], seconds: float = 180, every: float = 0.25) -
         assert time.monotonic() < deadline, f"waited {seconds} s in vain"
         time.sleep(every)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def children(pid: int) -> list[int]:

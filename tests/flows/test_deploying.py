@@ -21,7 +21,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows import alerts, deployments
 from pypimirror.config.settings import Config, ConfigError, parse
 from pypimirror.system.project import project_directory
-from tests.flows.stack import free_port
+from tests.ports import free_port
 
 FILE = Path("/etc/pypimirror.toml")
 

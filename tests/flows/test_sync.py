@@ -17,7 +17,8 @@ from pypimirror.domain.model import Stage
 from pypimirror.storage import lock
 from tests.checker import check
 from tests.corpus.build import make_wheel
-from tests.flows.stack import Stack, children, free_port, wait_for
+from tests.flows.stack import Stack, children, wait_for
+from tests.ports import free_port
 from tests.simulator import Corrupt, Simulator
 
 slow = [pytest.mark.slow, pytest.mark.timeout(300)]

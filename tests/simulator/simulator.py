@@ -96,8 +96,7 @@ class Simulator(RequestLog):
         if tls:
             self.context, self.ca_file = make_context()
         self.scheme = "https" if tls else "http"
-        self.server = Server(host, self._respond, self.new_request, self.context)
-        self.server.port = port
+        self.server = Server(host, self._respond, self.new_request, self.context, port)
 
     # Life
 

@@ -338,6 +338,12 @@ def test_refused_and_back_again(simulator: Simulator, file: IndexFile) -> None:
     assert get(simulator, file).body == BODY
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can keep a port beside a server")
+def test_nobody_else_gets_the_port_of_who_refuses(simulator: Simulator) -> None:
+    with simulator.refusing(), socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind((simulator.server.host, simulator.server.port))
+
+
 def test_closing_ends_stalls_and_holds() -> None:
     with Simulator() as sim:
         sim.fault("/a", faults.Stall())

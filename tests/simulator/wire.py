@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import unquote
 
+from tests.ports import reserve
 from tests.simulator.index import Buffer
 
 MAX_HEAD = 1 << 20
@@ -165,12 +166,13 @@ class Server:
         respond: Callable[[Exchange], None],
         new_request: Callable[[int, str, str, dict[str, str]], Request],
         context: ssl.SSLContext | None = None,
+        port: int = 0,
     ) -> None:
         self.host = host
         self.respond = respond
         self.new_request = new_request
         self.context = context
-        self.port = 0
+        self.reservation, self.port = reserve(host, port)
         self.closing = threading.Event()
         self.lock = threading.Lock()
         self.open: dict[int, socket.socket] = {}
@@ -187,7 +189,6 @@ class Server:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((self.host, self.port))
         listener.listen(4096)
-        self.port = listener.getsockname()[1]
         self.listener = listener
         thread = threading.Thread(target=self._accept, args=(listener,), daemon=True)
         thread.start()
@@ -214,6 +215,7 @@ class Server:
         self.closing.set()
         self.wake_writer.close()
         self.refuse()
+        self.reservation.close()
         deadline = time.monotonic() + 5
         with self.lock:
             threads = list(self.threads)
