@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from pypimirror.catalog.figures.statistics import Statistics
 from pypimirror.catalog.marks import Mark, UpstreamMark
 from pypimirror.catalog.mirror_totals import Totals
 from pypimirror.catalog.queries import marks
+from tests import postgresql
+from tests.on_demand.site import until
 
 PACKAGE = Path(pypimirror.__file__).parent
 REGISTRY = PACKAGE / "catalog" / "marks.py"
@@ -58,6 +62,31 @@ def test_a_mark_is_read_as_it_was_written(catalog: Catalog, mark: Mark[Any]) -> 
         assert registry.is_fit(mark.name, mark.form.write(value))
         marks.clear(connection, mark)
         assert not marks.is_set(connection, mark)
+
+
+@pytest.mark.parametrize("write", [marks.write, marks.write_once])
+def test_two_processes_set_a_mark_at_the_same_time(
+    catalog: Catalog, database: str, write: Callable[..., None]
+) -> None:
+    """On PostgreSQL, small changes do not wait for each other."""
+    url, waiting = str(catalog.engine.url), "SELECT 1 FROM pg_locks WHERE NOT granted"
+
+    def other() -> None:
+        with catalog.aside() as connection:
+            write(connection, registry.WAITING, "two")
+
+    second = threading.Thread(target=other)
+    with catalog.aside() as connection:
+        write(connection, registry.WAITING, "one")
+        second.start()
+        if database != "sqlite":
+            until(lambda: postgresql.execute(url, waiting))
+    second.join()
+    with catalog.write() as connection:
+        found = marks.read(connection, registry.WAITING)
+        assert found == ("two" if write is marks.write else "one")
+        marks.clear(connection, registry.WAITING)
+        assert not marks.is_set(connection, registry.WAITING)
 
 
 def test_a_mark_that_was_told_once_stays_as_it_was(catalog: Catalog) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Delete, Select, bindparam, delete, insert, select
+from sqlalchemy import Connection, Delete, Insert, Select, bindparam, delete, select
 
 from pypimirror.catalog.mapping import prepared
-from pypimirror.catalog.mapping.inserts import insert_or_ignore
+from pypimirror.catalog.mapping.inserts import insert_for, insert_or_ignore
 from pypimirror.catalog.marks import Mark
 from pypimirror.catalog.schema import marks
 
@@ -41,9 +41,8 @@ def is_set(connection: Connection, mark: Mark[T]) -> bool:
 
 
 def write(connection: Connection, mark: Mark[T], value: T) -> None:
-    """Set a mark."""
-    clear(connection, mark)
-    connection.execute(insert(marks), [_row(mark, value)])
+    """Set a mark. Several processes may do it at the same time."""
+    prepared.execute(connection, _upsert(connection.dialect.name), _row(mark, value))
 
 
 def write_once(connection: Connection, mark: Mark[T], value: T) -> None:
@@ -65,6 +64,16 @@ def _texts(connection: Connection, mark: Mark[T]) -> list[str]:
 @cache
 def _value() -> Select[str]:
     return select(marks.c.value).where(marks.c.name == bindparam("mark"))
+
+
+@cache
+def _upsert(dialect: str) -> Insert:
+    columns: dict[str, Any] = {name: bindparam(name) for name in ("name", "value")}
+    statement = insert_for(dialect, marks).values(columns)
+    found: Insert = statement.on_conflict_do_update(
+        index_elements=["name"], set_={"value": statement.excluded.value}
+    )
+    return found
 
 
 @cache

@@ -56,7 +56,7 @@ def take(
     _lock(connection, "ROW EXCLUSIVE")
     lease = leases.find(connection, change=False)
     if lease is not None and lease.is_in_force(here) and not marks.is_set(connection, OPEN):
-        marks.write(connection, WAITING, "")
+        marks.write_once(connection, WAITING, "")
         return {}
     projects.ensure(connection, names)
     _lose_gone(connection, names, here)
