@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
 from pypimirror.on_demand.keeping.keeper import Keeper
-from pypimirror.on_demand.messages import Absent, Away, Failed, Here, Refused
+from pypimirror.on_demand.messages import Absent, Away, Failed, File, Here, Refused
 from pypimirror.on_demand.store import Fetched, Store
 from tests.mirror import offer
 from tests.on_demand.fetcher import Fetcher, on_demand
@@ -158,6 +159,26 @@ def test_a_file_that_an_error_kept_from_its_place_can_be_asked_for_again(
         packages.mkdir()
         assert isinstance(fetcher.file("six", file.filename), Here)
         fetcher.wait_placed(mirror, file.filename)
+
+
+def test_the_space_of_a_file_that_comes_is_not_promised_twice(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """The keeper, which works in the same room, must not forget what the desk has claimed."""
+    small, large, other = (offer(simulator, name, "1.0")[0] for name in ("six", "idna", "attrs"))
+    for file in (large, other):
+        file.set(size=shutil.disk_usage(tmp_path).free * 6 // 10)
+    mirror = on_demand(tmp_path, simulator, download={"max_file_size": "1000 TiB"})
+    with Fetcher(mirror) as fetcher:
+        hold = simulator.hold(large.path)
+        coming = fetcher.ask(File(0, "idna", large.filename))
+        hold.wait_reached()
+        assert isinstance(fetcher.file("six", small.filename), Here)
+        fetcher.wait_placed(mirror, small.filename)
+        answer = fetcher.file("attrs", other.filename)
+        assert isinstance(answer, Away) and "not enough space" in answer.reason
+        hold.release()
+        assert isinstance(fetcher.wait(coming), Failed)
 
 
 def test_a_newer_copy_of_a_waiting_file_replaces_the_older_one(tmp_path: Path) -> None:
