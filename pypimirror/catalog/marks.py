@@ -235,7 +235,7 @@ AHEAD = Mark("time that was ahead", TIME)
 OPEN = Mark("open to requests", TEXT)
 #: Set, and empty, when a request worker had to wait for a run that is alone with the mirror.
 WAITING = Mark("requests wait", TEXT)
-#: The projects, by id, whose files the run has left to request workers (`pipeline.asked.leaving`).
+#: The files, by id, that the run has left to request workers (`pipeline.asked.leaving`).
 LEFT = Mark("left to requests", NUMBERS)
 #: The generation, and the request workers that change the served directories since they agreed
 #: with it; see `pipeline.ownership.agreed`.

@@ -10,7 +10,7 @@ The rules:
 * A project is left once in a run, and the run waits only for the first request. So clients that ask
   for the same file again and again cannot keep a run from its end.
 
-The mark `LEFT` has the projects, because the workers of a run may be on several machines.
+The mark `LEFT` has the files, because the workers of a run may be on several machines.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Leaving:
         self._run = run
         asks = run.command != REQUEST and bool(run.config.on_demand.projects)
         is_beside = asks and run.fetches
-        self._projects = {row.project: row.project_id for row in rows} if is_beside else {}
+        self._project_of = {row.id: row.project for row in rows} if is_beside else {}
         self._theirs: frozenset[asked.Pair] = frozenset()
         self._next = -math.inf
 
@@ -66,11 +66,12 @@ class Leaving:
         return True
 
     def _is_theirs(self, row: ProjectFile) -> bool:
-        if self._projects and time.monotonic() >= self._next:
+        if self._project_of and time.monotonic() >= self._next:
             self._next = time.monotonic() + EVERY
             with self._run.catalog.read() as connection:
-                once = _left(connection)
-                names = [name for name, number in self._projects.items() if number not in once]
+                left = _left(connection) & self._project_of.keys()
+                once = {self._project_of[number] for number in left}
+                names = set(self._project_of.values()) - once
                 self._theirs = frozenset(asked.under_way(connection, names))
         return (row.project, row.filename) in self._theirs
 
@@ -78,7 +79,7 @@ class Leaving:
         if not rows:
             return
         with self._run.catalog.write() as connection:
-            left = _left(connection) | {row.project_id for row in rows}
+            left = _left(connection) | {row.id for row in rows}
             marks.write(connection, LEFT, tuple(sorted(left)))
         told = (
             f"left out, because a request fetches it for a client: {number_of(len(rows), 'file')}"
@@ -110,16 +111,17 @@ def settle(run: Run) -> bool:
 
 
 def _missing(run: Run) -> dict[asked.Pair, int]:
-    """Return the files that `[select]` asks for and that are not here, of the projects that were
-    left, with the ids of these.
+    """Return the files that were left, that `[select]` asks for and that are not here, with the ids
+    of their projects.
     """
     with run.catalog.read() as connection:
-        left = sorted(_left(connection))
-        due = files.due(connection, left, run.due_at) if left else []
+        left = _left(connection)
+        rows = asked.left(connection, left) if left else []
     return {
         (row.project, row.filename): row.project_id
-        for row in due
-        if run.selection.selects(ProjectName(row.project), row.filename)
+        for row in rows
+        if files.is_due_at(row, run.due_at)
+        and run.selection.selects(ProjectName(row.project), row.filename)
         and (run.retry is None or run.retry.wants(row))
     }
 

@@ -57,3 +57,31 @@ def test_clients_who_ask_again_and_again_keep_no_run_from_its_end(
             clients.join()
     assert summary.state == "completed"
     assert mirror.holds(file)
+
+
+def test_a_run_waits_for_no_request_of_a_file_that_it_did_not_leave(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """Another file of the same project, for which there was no room, and that never comes."""
+    file, large = offer(simulator, "six", "1.0", "2.0")
+    large.set(size=8 * 10**12)
+    mirror = Mirror(
+        tmp_path, simulator, select={"projects": ["six"]}, on_demand={"projects": ["*"]}
+    )
+    mirror.configure(download={"max_file_size": "2000 TiB"})
+    left, other = ("six", file.filename), ("six", large.filename)
+
+    def call(run: Run, stage: Stage, batch: Batch) -> object:
+        with run.catalog.write() as connection:
+            if stage is Stage.DISCOVER and batch.projects:
+                asked.ask(connection, left, worker.id, 1.0)
+            if stage is Stage.PUBLISH and batch.projects:
+                asked.forget(connection, [left], worker.id)
+                asked.ask(connection, other, worker.id, 1.0)
+        return sequence.perform(run, stage, batch)
+
+    mirror.sync("six", work=lambda _: None)
+    with fetcher(mirror) as worker:
+        summary = mirror.sync(work=lambda run: sequence.sync(run, call))
+    assert "not enough space" in summary.message
+    assert mirror.holds(file)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -33,9 +33,10 @@ from sqlalchemy import (
 from pypimirror.catalog.mapping import mapper, prepared
 from pypimirror.catalog.mapping.inserts import insert_for
 from pypimirror.catalog.mapping.prepared import among
+from pypimirror.catalog.queries.files import with_project
 from pypimirror.catalog.queries.leases import clock_of_server, now
 from pypimirror.catalog.queries.projects import CHUNK, chunks
-from pypimirror.catalog.records import AskedRecord
+from pypimirror.catalog.records import AskedRecord, ProjectFile
 from pypimirror.catalog.schema import asked, claims, files, projects, workers
 from pypimirror.catalog.states import PROVEN, REQUEST, WORKING, State
 
@@ -121,6 +122,16 @@ def in_a_run(connection: Connection, pair: Pair) -> tuple[int, int] | None:
     )
     found = connection.execute(query).first()
     return None if found is None else (found[0], found[1])
+
+
+def left(connection: Connection, ids: Collection[int]) -> list[ProjectFile]:
+    """Return the files with these ids, which a run has left to request workers."""
+    return mapper.read_all(connection, _left(), ProjectFile, {"ids": ids})
+
+
+@cache
+def _left() -> Select[Any]:
+    return with_project().where(among(files.c.id))
 
 
 def fetched_by(connection: Connection, pair: Pair) -> int | None:
