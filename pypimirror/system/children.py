@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 #: Most bytes that are read from a child at once.
 CHUNK = 1 << 18
@@ -24,15 +25,17 @@ _early: dict[str, subprocess.Popen[bytes]] = {}
 _starting = threading.Lock()
 
 
-def start_early(module: str, first: bytes = b"") -> None:
+def start_early(
+    module: str, first: bytes = b"", how: Callable[[str], subprocess.Popen[bytes]] | None = None
+) -> None:
     """Start a child that will be needed soon, while this process imports other modules.
 
     `take_early` returns it. If nobody takes it, it ends with this process. `first` is its first
-    input, no more than a pipe holds.
+    input, no more than a pipe holds. `how` starts it; the default is `start`.
     """
     with _starting, contextlib.suppress(OSError):  # the real start reports the error, if it remains
         if module not in _early:
-            child = _early[module] = start(module)
+            child = _early[module] = (how or start)(module)
             assert child.stdin is not None
             child.stdin.write(first)
 
@@ -52,6 +55,33 @@ def start(module: str) -> subprocess.Popen[bytes]:
         bufsize=0,
         process_group=0,  # Ctrl-C at a terminal reaches only the parent, which decides
     )
+
+
+def start_apart(module: str) -> subprocess.Popen[bytes]:
+    """Start a child that answers on a pipe of its own, whose number is its argument.
+
+    So nothing that it prints is taken for an answer, not even at the start of its interpreter. The
+    pipe is `stdout` of the result, and all that it prints is in `stderr`. Raises `OSError`.
+    """
+    ours, theirs = os.pipe()
+    answers = os.fdopen(ours, "rb", 0)
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", module, str(theirs)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            process_group=0,
+            pass_fds=[theirs],
+        )
+    except BaseException:
+        answers.close()
+        raise
+    finally:
+        os.close(theirs)
+    child.stderr, child.stdout = child.stdout, answers
+    return child
 
 
 class Child:

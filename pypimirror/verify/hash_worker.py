@@ -1,11 +1,11 @@
-"""The child that hashes files: `python -P -m pypimirror.verify.hash_worker`.
+"""The child that hashes files: `python -P -m pypimirror.verify.hash_worker NUMBER`.
 
 It starts in a tenth of the time of other workers, because it imports hardly anything. So its
-messages are plain values, in the encoding that the interpreter itself has. It gets requests and
-gives one answer to each, in their order:
+messages are plain values, in the encoding that the interpreter itself has. It gets requests at its
+standard input, and gives one answer to each at the descriptor NUMBER, in their order:
 
-* A mirror root: hash files below its `packages/` until the next request comes. The answer has what
-  was hashed, by path. A verification asks for this while it still imports modules.
+* A mirror root: hash files below its `packages/` until the next request comes. The answer has an
+  `Ahead` for each, by path. A verification asks for this while it still imports modules.
 * A list of `Task`: hash these files. The answer is a list with an `Answer` for each; None if there
   was an error: then the parent reads the file itself, and reports what it meets.
 
@@ -21,6 +21,7 @@ if __name__ == "__main__":
 
 import marshal
 import os
+import sys
 import threading
 from queue import SimpleQueue
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 Task = tuple[str, str, tuple[str, ...], str, str]
 #: Size, digests and stamp, and the sha256 of core metadata and attestations; see `hashing`.
 Answer = tuple[int, dict[str, str], int, str, str]
+#: The result for a file that was hashed ahead, and its ctime before that, in nanoseconds. Whoever
+#: changes a file can restore its mtime, which a stamp has, but not its ctime.
+Ahead = tuple[Hashed, int]
 
 #: Files that are hashed ahead at most, and the bytes of the largest: the next request waits for it.
 _MOST, _LARGEST = 3_000, 16 << 20
@@ -83,16 +87,17 @@ def _answer(task: Task) -> Answer | None:
         return None
 
 
-def _ahead(root: str, requests: SimpleQueue[Any]) -> dict[str, Hashed]:
+def _ahead(root: str, requests: SimpleQueue[Any]) -> dict[str, Ahead]:
     """Hash files below a mirror root until there is another request."""
-    found: dict[str, Hashed] = {}
+    found: dict[str, Ahead] = {}
     for path, entry in walk(root, "packages", lambda _: None):
         if not requests.empty() or len(found) == _MOST:
             break
         try:
-            if entry.stat(follow_symlinks=False).st_size > _LARGEST:
-                continue
-            found[f"{root}/{path}"] = hash_file(f"{root}/{path}", (), f"{root}/")
+            before = entry.stat(follow_symlinks=False)
+            if before.st_size <= _LARGEST:
+                hashed = hash_file(f"{root}/{path}", (), f"{root}/")
+                found[f"{root}/{path}"] = hashed, before.st_ctime_ns
         except OSError:
             continue
     return found
@@ -111,14 +116,15 @@ def _receive_all(requests: SimpleQueue[Any]) -> None:
 
 def main() -> None:
     """Answer requests until the input ends."""
+    answers = int(sys.argv[1])
     requests: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_receive_all, args=(requests,), daemon=True).start()
     while True:
         request = requests.get()
         if isinstance(request, str):
-            send(1, _ahead(request, requests))
+            send(answers, _ahead(request, requests))
         else:
-            send(1, [_answer(task) for task in request])
+            send(answers, [_answer(task) for task in request])
 
 
 if __name__ == "__main__":

@@ -21,12 +21,12 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from pypimirror.domain.model import Problem, PypimirrorError, Reason
-from pypimirror.storage.stamps import stamp
+from pypimirror.storage.stamps import stamp_of
 from pypimirror.system import children, regular
 from pypimirror.system.workers import Cancelled, Note, log_note
 from pypimirror.verify import hash_worker
-from pypimirror.verify.hash_worker import Answer, Task
-from pypimirror.verify.hashing import UNREADABLE, Hashed, is_absent
+from pypimirror.verify.hash_worker import Ahead, Answer, Task
+from pypimirror.verify.hashing import UNREADABLE, is_absent
 from pypimirror.verify.protocol import Check, Checked
 
 _MODULE = "pypimirror.verify.hash_worker"
@@ -38,8 +38,8 @@ _TOGETHER, _BYTES = 64, 8 << 20
 #: Jobs that are done in threads before children are started.
 _ENOUGH = 64
 
-#: What is said of a sidecar that a file does not have.
-_NOTHING: Hashed = (0, {"sha256": ""}, 0)
+#: The result for a sidecar that a file does not have.
+_NOTHING: Ahead = ((0, {"sha256": ""}, 0), 0)
 
 
 class Readers:
@@ -198,7 +198,7 @@ class _Children:
         self._all: list[_Child] = []
         self._idle: list[_Child] = []
         self._asked = 0  # how often one was looked for
-        self._ahead: dict[str, Hashed] = {}  # files that were hashed ahead, by path
+        self._ahead: dict[str, Ahead] = {}  # files that were hashed ahead, by path
         self._is_ended = False
 
     def find(self) -> _Child | None:
@@ -211,7 +211,7 @@ class _Children:
             if len(self._all) >= self._most or self._asked <= _ENOUGH:
                 return None
             try:
-                child = _Child(early or children.start(_MODULE))
+                child = _Child(early or children.start_apart(_MODULE))
             except OSError:  # the system starts no further process
                 self._most = 0
                 return None
@@ -234,10 +234,10 @@ class _Children:
             return None
         found = []
         for path in (job.path, job.sidecar, job.provenance):
-            hashed = self._ahead.pop(path, None) if path else _NOTHING
-            if hashed is None or (path and hashed[2] != _stamp(path, job.root)):
+            ahead = self._ahead.pop(path, None) if path else _NOTHING
+            if ahead is None or (path and not _is_untouched(path, job.root, ahead)):
                 return None
-            found.append(hashed)
+            found.append(ahead[0])
         (size, digests, mark), (_, sidecar, _), (_, provenance, _) = found
         return _checked(job, (size, digests, mark, sidecar["sha256"], provenance["sha256"]))
 
@@ -262,6 +262,16 @@ class _Child:
         self._process = process
         self._stdin, self._stdout = process.stdin.fileno(), process.stdout.fileno()
         self._is_killed = False
+        self._words = threading.Thread(target=self._pass_words_on, daemon=True)
+        self._words.start()
+
+    def _pass_words_on(self) -> None:
+        """Log all that it prints."""
+        assert self._process.stderr is not None
+        with self._process.stderr as words:
+            for line in words:
+                text = line.decode("utf-8", "replace").rstrip()
+                log_note(Note("warning", f"worker {self._process.pid}: {text}"))
 
     def send(self, tasks: Sequence[Task]) -> None:
         """Send a message. `receive` notices if it is dead."""
@@ -276,6 +286,7 @@ class _Child:
             if not self._is_killed:
                 self.kill()
                 self.wait(time.monotonic() + children.GRACE)
+                self._words.join(children.GRACE)
                 ended = f"ended with status {self._process.returncode}"
                 log_note(Note("warning", f"worker {self._process.pid} {ended}"))
             return None
@@ -292,11 +303,14 @@ class _Child:
             self._process.wait(max(0.0, deadline - time.monotonic()))
 
 
-def _stamp(path: str, root: str) -> int | None:
+def _is_untouched(path: str, root: str, ahead: Ahead) -> bool:
+    """Whether a file is as it was when it was hashed ahead."""
+    (_, _, mark), changed_at = ahead
     try:
-        return stamp(path, root)
+        status = regular.status(path, root)
     except OSError:
-        return None
+        return False
+    return status.st_ctime_ns == changed_at and stamp_of([status]) == mark
 
 
 def _task(job: Check) -> Task:

@@ -26,6 +26,7 @@ from pypimirror.system.workers import Cancelled
 from pypimirror.verify import hash_worker, readers
 from pypimirror.verify.protocol import Check, Checked
 from pypimirror.verify.readers import Readers
+from tests.on_demand.site import until
 
 MODULE = "pypimirror.verify.hash_worker"
 
@@ -151,14 +152,14 @@ def test_threads_do_all_if_no_child_can_start(
     def refused(_: str) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(children, "start", refused)
+    monkeypatch.setattr(children, "start_apart", refused)
     (tmp_path / "file").write_bytes(b"x")
     assert len(read_all(job(number, tmp_path / "file") for number in range(100))) == 100
 
 
 def test_few_jobs_start_no_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
-    monkeypatch.setattr(children, "start", started.append)
+    monkeypatch.setattr(children, "start_apart", started.append)
     (tmp_path / "file").write_bytes(b"x")
     assert len(read_all(job(number, tmp_path / "file") for number in range(50))) == 50
     assert started == []
@@ -204,7 +205,7 @@ def test_a_stop_ends_a_child_in_the_middle_of_a_file(
 def test_a_child_ends_with_its_input_in_the_middle_of_a_file(tmp_path: Path) -> None:
     with (tmp_path / "large").open("wb") as stream:
         stream.truncate(1 << 40)
-    process = children.start(MODULE)
+    process = children.start_apart(MODULE)
     assert process.stdin is not None
     task = (str(tmp_path / "large"), "", (), "", "")
     process.stdin.write(hash_worker.message([]) + hash_worker.message([task]))
@@ -214,12 +215,27 @@ def test_a_child_ends_with_its_input_in_the_middle_of_a_file(tmp_path: Path) -> 
     assert process.wait(30) == 0
 
 
-# Files that are hashed ahead
+def test_what_a_child_prints_is_logged_and_disturbs_nothing(
+    tmp_path: Path,
+    at_once: None,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also if it is more than a pipe holds, and before any code of ours runs."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nfor stream in (1, 2):\n"
+        "    for _ in range(500):\n        os.write(stream, b'x' * 200 + b' of %d\\n' % stream)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "file").write_bytes(b"x")
+    found = read_all(job(number, tmp_path / "file") for number in range(100))
+    assert {result.digests["sha256"] for result in found.values()} == {sha256(b"x")}
+    assert "x of 1" in caplog.text and "x of 2" in caplog.text
 
 
 def test_a_child_that_cannot_understand_its_input_ends() -> None:
     """Otherwise the parent would wait for its answer for ever."""
-    process = children.start(MODULE)
+    process = children.start_apart(MODULE)
     assert process.stdin is not None and process.stderr is not None
     with process, process.stderr:
         os.write(process.stdin.fileno(), (4).to_bytes(4, "big") + b"????")
@@ -237,6 +253,9 @@ def test_a_child_that_starts_during_a_stop_is_killed(at_once: None) -> None:
     assert [child._process.returncode for child in pool._all] == [-signal.SIGKILL]
 
 
+# Files that are hashed ahead
+
+
 @pytest.fixture
 def pool(tmp_path: Path) -> Iterator[Readers]:
     """A pool with a child that has hashed `packages/six/0` to `3` and their sidecars ahead."""
@@ -245,7 +264,7 @@ def pool(tmp_path: Path) -> Iterator[Readers]:
     for number in range(4):
         (packages / str(number)).write_bytes(b"%d" % number)
         (packages / f"{number}.metadata").write_bytes(b"of %d" % number)
-    children.start_early(MODULE, hash_worker.message(str(tmp_path)))
+    children.start_early(MODULE, hash_worker.message(str(tmp_path)), children.start_apart)
     early = children._early[MODULE]
     assert select.select([early.stdout], [], [], 30)[0]  # it has answered, so it is through
     with contextlib.closing(Readers(2)) as found:
@@ -263,18 +282,39 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_what_was_hashed_ahead_is_not_read_again(pool: Readers, tmp_path: Path) -> None:
-    paths = [tmp_path / "packages" / "six" / name for name in ("1", "1.metadata")]
-    stamps = [stamp(str(path)) for path in paths]
-    for path in paths:  # nobody sees from outside that it has other bytes
-        status = path.stat()
-        path.write_bytes(path.read_bytes()[::-1])
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    (found,) = pool.run([of_mirror(tmp_path, 1)])
-    assert (found.size, found.digests, found.stamp) == (1, {"sha256": sha256(b"1")}, stamps[0])
+def test_what_was_hashed_ahead_is_not_read_again(
+    pool: Readers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "packages" / "six" / "1"
+    with monkeypatch.context() as patched:
+        patched.setattr(threading, "Thread", None)  # none can start
+        (found,) = pool.run([of_mirror(tmp_path, 1)])
+    assert (found.size, found.digests) == (1, {"sha256": sha256(b"1")})
+    assert found.stamp == stamp(str(path))
     assert (found.sidecar_sha256, found.provenance_sha256) == (sha256(b"of 1"), "")
+    path.write_bytes(b"other")
     (found,) = pool.run([of_mirror(tmp_path, 1)])
-    assert found.sidecar_sha256 == sha256(b"1 fo"), "an answer counts once"
+    assert found.digests["sha256"] == sha256(b"other"), "an answer counts once"
+
+
+@pytest.mark.parametrize("name", ["1", "1.metadata"])
+def test_a_file_that_was_changed_since_is_read_again_though_its_mtime_is_restored(
+    pool: Readers, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "packages" / "six" / name
+    before, right = path.stat(), path.read_bytes()
+    until(lambda: later_than(before.st_ctime_ns, tmp_path))
+    with path.open("r+b") as stream:
+        stream.write(right[:-1] + b"?")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (found,) = pool.run([of_mirror(tmp_path, 1)])
+    assert sha256(right[:-1] + b"?") in (found.digests["sha256"], found.sidecar_sha256)
+
+
+def later_than(time: int, directory: Path) -> bool:
+    """Whether the file system's clock has gone on, which it does a few hundred times a second."""
+    (directory / "clock").touch()
+    return (directory / "clock").stat().st_mtime_ns > time
 
 
 @pytest.mark.parametrize("name", ["1", "1.metadata"])
