@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.config.settings import Config
+from pypimirror.doctor import selected
 from pypimirror.doctor.finding import Finding, failed, ok, warning
 from pypimirror.doctor.upstreams import NAME_THEM, ask
 from pypimirror.domain.model import ProjectName
@@ -27,7 +28,7 @@ _LOOKED_FOR = 3
 
 def check(config: Config) -> Iterator[Finding]:
     """Check the list of each index that has one."""
-    selection = Selection(config)
+    selection = selected.selection(config)
     if not selection.needs_list:
         return
     upstreams = [u for u in config.upstream if kind_of(u).has_pages and u.has_list]

@@ -9,13 +9,14 @@ import shutil
 from collections.abc import Iterator
 
 from pypimirror.config.settings import Config
+from pypimirror.doctor import selected
 from pypimirror.doctor.finding import Finding, failed, ok, warning
 from pypimirror.doctor.upstreams import ask
 from pypimirror.download.protocol import Probe, Probed
 from pypimirror.pipeline.discover.kinds.registry import kind_of
 from pypimirror.resolve import uv
 from pypimirror.resolve.uv import ResolveError
-from pypimirror.select.selection import Selection, policy
+from pypimirror.select.selection import policy
 from pypimirror.system.space import readable
 
 _NAME, _ON_DEMAND = "projects", "on demand"
@@ -29,7 +30,7 @@ _ABSENT = (404, 410)
 
 def check(config: Config) -> Iterator[Finding]:
     """Check the first of the named projects, each at the upstreams that may own it."""
-    selection = Selection(config)
+    selection = selected.selection(config)
     named = selection.named
     if len(named) == len(config.upstream) == 1:
         return  # the check of the upstream has asked for this project

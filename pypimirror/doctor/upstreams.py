@@ -13,6 +13,7 @@ import msgspec
 
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.config.settings import Config
+from pypimirror.doctor import selected
 from pypimirror.doctor.finding import Finding, State, failed, ok, skipped, warning
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.download.parent import DOWNLOAD_WORKER
@@ -20,7 +21,6 @@ from pypimirror.download.protocol import FromWorker, Hello, Job, Probe, Probed, 
 from pypimirror.pipeline.context.remotes import places, remotes
 from pypimirror.pipeline.discover.kinds.registry import kind_of
 from pypimirror.pipeline.discover.lists.listings import NO_LIST
-from pypimirror.select.selection import Selection
 from pypimirror.system.workers import Cancelled, Workers
 
 #: Seconds that all answers together may take, and seconds that one answer may pause.
@@ -36,7 +36,7 @@ _NO_HEAD = (405, 501)
 
 def check(config: Config) -> Iterator[Finding]:
     """Check that each place answers, and that this machine's clock is right."""
-    project = next(iter(Selection(config).named), "")
+    project = next(iter(selected.selection(config).named), "")
     asked = {
         number: (upstream, url, _probe(number, upstream, name, url, project))
         for number, (upstream, name, url) in enumerate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from pypimirror.resolve import uv
 from pypimirror.storage import lock
 from tests.cli.conftest import Command
 from tests.cli.conftest import run as run
+from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, listing, offer
 from tests.simulator import Simulator, Status
 
@@ -398,6 +400,16 @@ def test_a_misspelt_project_is_told_whichever_it_is(mirror: Mirror, simulator: S
     finding = found(mirror, "projects")["projects"]
     assert (finding.state, finding.seen) == (State.WARNING, "no upstream has sixx")
     mirror.select("six", "idna")
+    finding = found(mirror, "projects")["projects"]
+    assert (finding.state, finding.seen) == (State.OK, "2 named, 2 asked for, 2 there")
+
+
+def test_what_another_machine_has_resolved_is_named(mirror: Mirror, simulator: Simulator) -> None:
+    made = make_wheel("app", "1.0", requires=["six"])
+    simulator.add_file("app", *made, core_metadata=True)
+    mirror.configure(select={"projects": ["app"], "dependencies": "resolved"})
+    mirror.sync()
+    shutil.rmtree(mirror.root / ".pypimirror" / "resolved")
     finding = found(mirror, "projects")["projects"]
     assert (finding.state, finding.seen) == (State.OK, "2 named, 2 asked for, 2 there")
 

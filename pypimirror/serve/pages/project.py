@@ -16,7 +16,6 @@ from pypimirror.domain import bounded
 from pypimirror.domain.errors import PypimirrorError
 from pypimirror.domain.layout import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 from pypimirror.domain.model import ProjectName
-from pypimirror.select.selection import Selection
 from pypimirror.serve.install import install_commands
 from pypimirror.serve.pages import releases
 from pypimirror.serve.pages.about import About, line, read_file
@@ -75,7 +74,8 @@ def page(site: Site, visit: Visit) -> Made:
     with site.reader.read() as connection:
         found = _find(connection, project, details=visit.sees_details)
         if found is None:
-            return site.missing(visit, _why_not(site, visit, project), search=project)
+            why_not = _why_not(site, visit, connection, project)
+            return site.missing(visit, why_not, search=project)
         if len(visit.parts) == 3:
             return _show(site, visit, connection, found, None)
         version = bounded.version(visit.parts[2])
@@ -102,14 +102,18 @@ def _find(connection: Connection, project: ProjectName, *, details: bool) -> _Fo
     return _Found(row, grouped, summaries.dependents(connection, project, _NAMED + 1))
 
 
-def _why_not(site: Site, visit: Visit, project: ProjectName) -> str:
-    """Return why a project is not here, as far as the configuration explains it."""
+def _why_not(site: Site, visit: Visit, connection: Connection, project: ProjectName) -> str:
+    """Return why a project is not here, as far as the selection explains it."""
     try:
-        if site.selection is None:
-            site.selection = Selection(site.config)
-        verdict = site.selection.explain_project(project)
+        verdict = site.selection(connection).explain_project(project)
+        comes = bool(site.config.on_demand.projects) and site.policy.project(project)
     except (PypimirrorError, OSError):
         return f"{project} is not on this mirror."
+    if comes:
+        return (
+            f"{project} is not on this mirror yet. If an upstream has it, it comes when an "
+            "installer asks for it."
+        )
     if not verdict.selected:
         fact = f": {verdict.fact}" if visit.sees_details else ""
         return f"{project} is not on this mirror, because [{verdict.rule}] leaves it out{fact}."

@@ -20,11 +20,13 @@ from pypimirror.catalog.database import (
     SQLAlchemyError,
     sqlite_file,
 )
+from pypimirror.catalog.marks import RESOLVED
+from pypimirror.catalog.queries import marks
 from pypimirror.config.settings import Config
 from pypimirror.domain import moments
 from pypimirror.domain.durations import took
 from pypimirror.domain.sizes import amount, number_of, percent
-from pypimirror.select.selection import Selection
+from pypimirror.select.selection import Selection, policy
 from pypimirror.serve.files import Directory
 from pypimirror.serve.pages.about import Descriptions
 from pypimirror.serve.pages.messages import Answer
@@ -95,7 +97,7 @@ class Site:
     def __init__(self, config: Config, file: Path) -> None:
         self.config = config
         self.reader = Reader(config.catalog_url)
-        self.selection: Selection | None = None  #: made when it is first needed
+        self._selection: Selection | None = None
         self._file = file
         self._static = PackageLoader("pypimirror.serve.pages", "static")
         self._environment = Environment(
@@ -120,6 +122,20 @@ class Site:
         }
         for name in STATIC:
             self._environment.globals[name.partition(".")[0]] = self.static_name(name)
+
+    def selection(self, connection: Connection) -> Selection:
+        """Return the selection with the last resolution. Raises `ConfigError`."""
+        texts = None
+        if self.config.select.dependencies == "resolved":
+            texts = marks.read(connection, RESOLVED)
+        if self._selection is None or texts != self._selection.resolved:
+            self._selection = Selection(self.config, texts)
+        return self._selection
+
+    @cached_property
+    def policy(self) -> Selection:
+        """The selection that says what clients may ask for. Raises `ConfigError`."""
+        return policy(self.config)
 
     @cached_property
     def tree(self) -> Tree:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from urllib.parse import urljoin
 
 import pytest
@@ -100,6 +101,31 @@ def test_it_says_why_a_project_is_not_here(
     assert made.head.status == 404
     assert b"because [select.projects] leaves it out" in made.body
     assert b'<a href="../../search?q=other">' in made.body
+
+
+def test_a_resolution_of_another_machine_counts(
+    mirror: Mirror, simulator: Simulator, ask: Ask, site: Site
+) -> None:
+    offer(simulator, "six", "1.0")
+    simulator.add_file("app", *make_wheel("app", "1.0", requires=["six"]), core_metadata=True)
+    mirror.configure(select={"projects": ["app"], "dependencies": "resolved"})
+    mirror.sync()
+    shutil.rmtree(mirror.root / ".pypimirror" / "resolved")
+    site.config = mirror.config
+    mirror.query("UPDATE projects SET name = 'other' WHERE name = 'six'")
+    assert b"six is not on this mirror. It would be mirrored" in ask("/project/six/").body
+    assert b"because [select.projects] leaves it out" in ask("/project/idna/").body
+
+
+def test_what_clients_may_ask_for_is_not_said_to_be_left_out(
+    mirror: Mirror, simulator: Simulator, ask: Ask, site: Site
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.configure(select={"projects": ["six"]}, on_demand={"projects": ["idna"]})
+    mirror.sync()
+    site.config = mirror.config
+    assert b"it comes when an installer asks for it" in ask("/project/idna/").body
+    assert b"because [select.projects] leaves it out" in ask("/project/attrs/").body
 
 
 def test_other_spellings_lead_to_the_page(ask: Ask) -> None:
