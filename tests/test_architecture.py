@@ -428,6 +428,7 @@ READERS = {
     "config/sections.py": "a module of the program's own",
     "cli/actions/applications/starting.py": "what importlib.metadata knows of a package",
     "storage/changes.py": "the journal that this run writes",
+    "system/children.py": "a pipe from a child",
     "system/streams.py": "the streams that this process was started with",
     "serve/pages/program.py": "its standard output, which is a pipe to the web server",
 }

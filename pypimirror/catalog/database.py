@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Engine, inspect, text
+from sqlalchemy import URL, Engine, insert, inspect, select, text
 from sqlalchemy import Connection as Connection  # the type that `read` and `write` yield
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError as SQLAlchemyError  # the errors of a database
@@ -41,6 +42,9 @@ _OPENING = 10.0
 #: Seconds between two attempts: first and longest pause.
 _FIRST_PAUSE, _PAUSE = 0.05, 1.0
 
+#: Rows that are copied at once.
+_TOGETHER = 5_000
+
 
 class CatalogError(PypimirrorError):
     """The catalog cannot be used. The message says why and what to do."""
@@ -59,11 +63,11 @@ class Catalog:
         #: Called at the beginning of a writing transaction, in it. It raises an error if others may
         #: have taken over the work of this process. Until the transaction ends, nobody takes it.
         self.fence: Callable[[Connection], None] = lambda _: None
+        #: Returns a context to enter while a thread reads. The thread may lose its turn there.
+        self.waiting: Callable[[], AbstractContextManager[None]] = nullcontext
         self._patience = _OPENING
         self._given_up = threading.Event()
         self._reading = engines.for_reading(engine)
-        self._rehearsal: Connection | None = None
-        self._rehearsal_lock = threading.RLock()
         # Without this lock, a thread would wait for another one inside the database, which polls or
         # blocks a connection. This lock wakes it up at once.
         self._writing = threading.Lock()
@@ -130,6 +134,11 @@ class Catalog:
 
     def _check_revision(self, shown: str, remedy: str) -> None:
         current, _ = self._revision(shown)
+        if current is None:
+            raise CatalogError(
+                f"catalog {shown}: has no tables yet; the process that makes it is still at work, "
+                "or was ended"
+            )
         if current != SCHEMA_REVISION:
             raise CatalogError(
                 f"catalog {shown}: has schema {current}, but this version needs {SCHEMA_REVISION}; "
@@ -149,20 +158,12 @@ class Catalog:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a connection for reading. All its queries see the same state of the catalog."""
-        if self._rehearsal is not None:
-            with self._rehearsal_lock:
-                yield self._rehearsal
-            return
-        with self._transaction(**self._reading) as connection:
+        with self.waiting(), self._transaction(**self._reading) as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a connection whose changes are all committed at the end, or none of them."""
-        if self._rehearsal is not None:
-            with self._rehearsal_lock, self._rehearsal.begin_nested():
-                yield self._rehearsal
-            return
         with self._writing, self._turn():
             self.guard()
             with self._transaction(pypimirror_write=True, pypimirror_prompt=True) as connection:
@@ -182,7 +183,7 @@ class Catalog:
                 with begin() as connection:
                     return change(connection)
             except SQLAlchemyError as error:
-                if self._rehearsal is not None or not engines.is_passing(error):
+                if not engines.is_passing(error):
                     raise
                 log.warning("the catalog was lost: %s; trying again", engines.message(error))
         with begin() as connection:
@@ -201,17 +202,6 @@ class Catalog:
         waiting = self._writing if alone else nullcontext()
         with waiting, self._turn(), self._transaction(patience, **options) as connection:
             yield connection
-
-    @contextmanager
-    def rehearse(self) -> Iterator[None]:
-        """Roll back at the end everything that is written in between. Dry runs use this."""
-        with self._writing, self._connect(self._patience, {"pypimirror_write": True}) as connection:
-            self._rehearsal = connection
-            try:
-                yield
-            finally:
-                self._rehearsal = None
-                connection.rollback()
 
     @contextmanager
     def _transaction(self, patience: float | None = None, **options: Any) -> Iterator[Connection]:
@@ -272,6 +262,38 @@ class Catalog:
                 upgrade(connection, current, shown)
             else:
                 create(connection)
+
+
+def copy(catalog: Catalog, file: Path) -> Catalog:
+    """Copy a catalog to a new SQLite file, and open the copy. Raises `CatalogError`.
+
+    Nobody waits for it: all is read in one transaction that only reads.
+    """
+    try:
+        with catalog.read() as connection:
+            if catalog.engine.dialect.name == "sqlite":
+                with closing(sqlite3.connect(file)) as target:
+                    source = connection.connection.driver_connection
+                    assert isinstance(source, sqlite3.Connection)
+                    source.backup(target)
+                found = Catalog.open(f"sqlite:///{file}")
+            else:
+                found = Catalog.open(f"sqlite:///{file}")
+                with found.write() as target_connection:
+                    _copy_rows(connection, target_connection)
+    except (SQLAlchemyError, sqlite3.Error, CatalogError) as error:
+        message = engines.message(error)
+        fault = f"catalog {catalog.shown}: cannot be copied to {file}: {message}"
+        raise CatalogError(fault) from error
+    found.shown = catalog.shown
+    return found
+
+
+def _copy_rows(source: Connection, target: Connection) -> None:
+    for table in metadata.sorted_tables:
+        rows = source.execute(select(table).execution_options(yield_per=_TOGETHER))
+        for part in rows.mappings().partitions():
+            target.execute(insert(table), [dict(row) for row in part])
 
 
 def is_absent(url: str) -> bool:

@@ -1,7 +1,8 @@
 """The desk: answers the questions of the web server, each in a thread of its own.
 
 Two questions for the same file or page share one answer.
-One thread works at a time, and before the keeper; the others wait: see `PriorityLock`.
+One thread works at a time; the others wait, see `PriorityLock`. A thread gives its turn up while it
+waits for the upstream, for a database or for object storage.
 """
 
 from __future__ import annotations

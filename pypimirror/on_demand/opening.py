@@ -95,6 +95,8 @@ def opened(config: Config) -> Iterator[Opened]:
             command=REQUEST,
             now=now,
         )
+        if sqlite_file(config.catalog_url) is None:  # a file answers at once
+            catalog.waiting = run.lanes.priority.given_up
         with (
             closing(run.pools),
             at_work(run, REQUEST, "1") as loop,

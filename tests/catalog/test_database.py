@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ from pypimirror.catalog.database import (
     SCHEMA_REVISION,
     Catalog,
     CatalogError,
+    copy,
     is_absent,
+    sqlite_file,
     upgrade,
 )
 from pypimirror.catalog.marks import TEXT, Mark
-from pypimirror.catalog.queries import entries, files, marks, projects, withdrawals
+from pypimirror.catalog.queries import entries, files, marks, projects, runs, withdrawals
 from pypimirror.catalog.queries.work import claims, workers
 from pypimirror.catalog.schema import metadata
 from pypimirror.catalog.states import Cause
@@ -299,6 +302,18 @@ def test_messages_hide_passwords(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "opening", [Catalog.open_for_reading, partial(Catalog.open, migrating=False)]
+)
+def test_a_catalog_that_is_being_made_is_not_said_to_be_of_another_version(
+    url: str, opening: Callable[[str], Catalog]
+) -> None:
+    if (file := sqlite_file(url)) is not None:
+        file.touch()
+    with pytest.raises(CatalogError, match="has no tables yet; the process that makes it"):
+        opening(url)
+
+
 @pytest.mark.sqlite
 def test_absent_is_only_an_sqlite_file_that_is_not_there(url: str, tmp_path: Path) -> None:
     assert is_absent(url)
@@ -309,22 +324,39 @@ def test_absent_is_only_an_sqlite_file_that_is_not_there(url: str, tmp_path: Pat
     assert not is_absent("nonsense")
 
 
-def test_a_rehearsal_leaves_no_trace_and_sees_its_own_changes(catalog: Catalog) -> None:
+def test_a_copy_is_the_same_and_leaves_the_original_alone(catalog: Catalog, tmp_path: Path) -> None:
     ensure(catalog, "six")
-    with catalog.rehearse():
-        ensure(catalog, "idna")
-        assert names(catalog) == ["idna", "six"]
-        with pytest.raises(ZeroDivisionError), catalog.write() as connection:
-            projects.ensure(connection, [ProjectName("half")])
-            raise ZeroDivisionError
-        assert names(catalog) == ["idna", "six"]
+    with catalog.write() as connection:
+        marks.write(connection, Mark("x", TEXT), "y")
+        said = {"command": "sync", "trigger": "test", "config": "", "arguments": (), "now": 1.5}
+        runs.start(connection, **said)
+    with closing(copy(catalog, tmp_path / "copy")) as copied:
+        assert every_row(copied) == every_row(catalog)
+        ensure(copied, "idna")
+        assert names(copied) == ["idna", "six"]
     assert names(catalog) == ["six"]
-    with pytest.raises(ZeroDivisionError), catalog.rehearse():
-        ensure(catalog, "idna")
-        raise ZeroDivisionError
-    assert names(catalog) == ["six"]
-    ensure(catalog, "attrs")
-    assert names(catalog) == ["attrs", "six"]
+
+
+def every_row(catalog: Catalog) -> dict[str, list[tuple[Any, ...]]]:
+    with catalog.read() as connection:
+        return {
+            table.name: sorted(map(tuple, connection.execute(table.select())))
+            for table in metadata.sorted_tables
+        }
+
+
+def test_a_catalog_is_copied_while_somebody_writes(catalog: Catalog, tmp_path: Path) -> None:
+    ensure(catalog, "six")
+    other = Catalog.open(str(catalog.engine.url))
+    with closing(other), other.write() as connection:
+        projects.ensure(connection, [ProjectName("idna")])
+        with closing(copy(catalog, tmp_path / "copy")) as copied:
+            assert names(copied) == ["six"]
+
+
+def test_a_disk_that_is_too_small_for_a_copy_is_named(catalog: Catalog) -> None:
+    with pytest.raises(CatalogError, match="cannot be copied to /dev/full/copy"):
+        copy(catalog, Path("/dev/full/copy"))
 
 
 def test_a_write_that_fails_writes_nothing(catalog: Catalog) -> None:

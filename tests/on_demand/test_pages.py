@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
+import psycopg
+
 from pypimirror.on_demand.messages import Absent, Away, Here, Page, Refused
+from tests.databases import Databases
 from tests.mirror import offer
 from tests.on_demand.fetcher import Fetcher, on_demand
+from tests.on_demand.site import until
+from tests.postgresql import execute
 from tests.simulator import Simulator
 
 
@@ -53,6 +58,24 @@ def test_a_page_leaves_out_what_the_policy_leaves_out(simulator: Simulator, tmp_
         refused = fetcher.page("evil")
         assert isinstance(refused, Refused) and "select.exclude" in refused.reason
     assert not simulator.find("/simple/evil/*")
+
+
+def test_a_database_that_hangs_delays_no_question_that_does_not_need_it(
+    simulator: Simulator, tmp_path: Path, postgresql: Databases
+) -> None:
+    offer(simulator, "six", "1.0")
+    offer(simulator, "idna", "1.0")
+    url = postgresql.migrated()
+    waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
+    with Fetcher(on_demand(tmp_path, simulator, mirror={"catalog": url})) as fetcher:
+        assert isinstance(fetcher.page("six"), Here)
+        with psycopg.connect(url.replace("+psycopg", "")) as other:
+            other.execute("LOCK TABLE projects IN ACCESS EXCLUSIVE MODE")
+            late = fetcher.ask(Page(0, "idna"))
+            until(lambda: execute(url, waiting))
+            assert isinstance(fetcher.page("six"), Here)
+            assert not fetcher.is_answered(late)
+        assert isinstance(fetcher.wait(late), Here)
 
 
 def test_a_page_of_metadata_only_leads_to_the_upstream_and_nothing_is_fetched(

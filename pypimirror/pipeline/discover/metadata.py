@@ -178,7 +178,8 @@ def _held(run: Run, release: _Release) -> bytes | None:
     wheel, offer = release.wheel, release.offer
     location = offer.locations.get(wheel.filename)
     key = file_path(offer.page.project, wheel.filename, location) + METADATA_SUFFIX
-    document = run.storage.read(key, _MAX_SIZE)
+    with run.storage.waiting():
+        document = run.storage.read(key, _MAX_SIZE)
     if document is None:
         return None
     return document if hashlib.sha256(document).hexdigest() == _key(wheel) else None

@@ -1,7 +1,7 @@
 """The plan of a sync: the files and pages that it would fetch, publish, withdraw and remove.
 
-The plan comes from the sync's own code: discovery and removals run in a catalog transaction that is
-rolled back. So the plan and the run cannot disagree.
+The plan comes from the sync's own code: discovery and removals run on a copy of the catalog. So the
+plan and the run cannot disagree, and nobody waits for the plan.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pypimirror.catalog import damage
-from pypimirror.catalog.database import Catalog, is_absent
+from pypimirror.catalog.database import Catalog, copy, is_absent
 from pypimirror.catalog.queries import entries, files, pages, projects
 from pypimirror.catalog.records import FileRecord, LeavingFile
 from pypimirror.catalog.states import PROVEN, Cause, State
@@ -46,6 +46,9 @@ from pypimirror.system import interrupts
 VERSION = 1
 
 _LINKED = "metadata-only"
+
+#: The name of the copied catalog in a temporary directory.
+_COPY = "catalog.sqlite"
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -107,12 +110,14 @@ def plan(
 ) -> Plan:
     """Ask the upstreams and return what a sync would do. Nothing is changed.
 
+    Only while the catalog is copied, no other run may work on the mirror.
+
     Waits up to `wait` seconds for another run. Raises `StoppedError` if no upstream answers, and
     `LockedError` while another run works on the mirror.
     """
     selection = Selection(config)
     opened = waiting.patiently(lambda: _open(config, make_storage), wait, reporter.announce)
-    with opened as (catalog, storage, workspace), catalog.rehearse():
+    with opened as (catalog, storage, workspace):
         with catalog.read() as connection:
             selection = needs.remembered(connection, selection)
         checked = check_names(selection, names)
@@ -180,14 +185,18 @@ def rest(run: Run) -> Plan:
     changed.
     """
     found = Plan(run.names or ())
-    with TemporaryDirectory(prefix="pypimirror-") as staging, run.catalog.rehearse():
+    with (
+        TemporaryDirectory(prefix="pypimirror-") as staging,
+        closing(copy(run.catalog, Path(staging) / _COPY)) as catalog,
+    ):
         reporter = LogReporter()
         # The same storage, which a rehearsal only reads.
         rehearsal = replace(
             run,
+            catalog=catalog,
             workspace=Workspace(run.workspace.directory, Path(staging)),
             reporter=reporter,
-            ledger=KeptLedger(run.catalog, reporter),
+            ledger=KeptLedger(catalog, reporter),
             lease=None,
         )
         for ids in _batches(rehearsal):
@@ -200,19 +209,21 @@ def rest(run: Run) -> Plan:
 def _open(
     config: Config, make_storage: MakeStorage | None
 ) -> Iterator[tuple[Catalog, Storage, Workspace]]:
-    """Open catalog and mirror root without creating them."""
+    """Open mirror root and a copy of the catalog, without creating them."""
     with interrupts.raised(), ExitStack() as stack:
         staging = stack.enter_context(TemporaryDirectory(prefix="pypimirror-"))
         workspace = Workspace(config.directory, Path(staging))
         storage = (make_storage or opener(config.bucket))(workspace, None)
-        if (workspace.private / "lock").exists():
-            # The rehearsal is one long transaction: a run that waits for it would time out.
-            stack.enter_context(lock.hold(workspace.private / "lock"))
-        url = "sqlite://" if is_absent(config.catalog_url) else config.catalog_url
-        catalog = stack.enter_context(closing(Catalog.open(url)))
-        stack.enter_context(damage.opened(catalog))
-        stack.enter_context(ownership.hold(catalog, workspace, storage, claim=False))
-        yield catalog, storage, workspace
+        with ExitStack() as held:
+            if (workspace.private / "lock").exists():
+                held.enter_context(lock.hold(workspace.private / "lock"))
+            url = "sqlite://" if is_absent(config.catalog_url) else config.catalog_url
+            catalog = held.enter_context(closing(Catalog.open(url)))
+            held.enter_context(damage.opened(catalog))
+            held.enter_context(ownership.hold(catalog, workspace, storage, claim=False))
+            copied = stack.enter_context(closing(copy(catalog, Path(staging) / _COPY)))
+        stack.enter_context(damage.reported(copied.shown, copied.read))
+        yield copied, storage, workspace
 
 
 def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:

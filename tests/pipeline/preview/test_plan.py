@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -154,10 +155,23 @@ def test_a_plan_leaves_no_run_and_says_when_no_upstream_answers(
     assert len(mirror.query("SELECT * FROM runs")) == 1
 
 
-def test_a_plan_does_not_hold_up_a_run_nor_wait_for_one(
+def test_a_plan_that_asks_the_upstream_holds_up_no_run(
     mirror: Mirror, simulator: Simulator
 ) -> None:
-    """Its transaction lasts as long as it asks the upstream: they exclude each other at once."""
+    offer(simulator, "p-a", "1.0")
+    mirror.sync()
+    (new,) = offer(simulator, "p-b", "1.0")
+    hold = simulator.hold("/simple/p-b/")
+    with ThreadPoolExecutor(1) as pool:
+        planned = pool.submit(mirror.plan)
+        hold.wait_reached()
+        assert mirror.sync("p-a").state == "completed"
+        assert not planned.done()
+        hold.release()
+        assert [entry.file for entry in planned.result().fetch] == [new.filename]
+
+
+def test_a_plan_does_not_wait_for_a_run(mirror: Mirror, simulator: Simulator) -> None:
     offer(simulator, "p-a", "1.0")
     mirror.sync()
     with lock.hold(mirror.root / ".pypimirror" / "lock"), pytest.raises(LockedError):
