@@ -106,15 +106,13 @@ def _gaps_of_version(
         kind, of = (Kind.PLATFORM, f" that fits {target}") if here else (Kind.VERSION, "")
         yield _gap(release, kind, f"the mirror has no file of it{of}")
         return
-    if not unnamed:
-        return
     asked = frozenset(pair for file in unnamed for pair in file.digests)
-    if target is not None or not asked:
-        if asked and not any(is_of(shelf, file, asked) for file in fitting):
-            yield _gap(release, Kind.DIGEST, "no file of it here has a digest that the lock names")
+    if asked and not any(is_of(shelf, file, asked) for file in fitting):
+        yield _gap(release, Kind.DIGEST, "no file of it here has a digest that the lock names")
         return
-    for file in unnamed:
-        if not any(is_of(shelf, each, file.digests) for each in here):
+    # A lock of pipenv may have digests of other versions, too (`matching.unmet_by`).
+    for file in unnamed if target is None else ():
+        if not any(is_of(shelf, each, file.digests) for each in offer.files):
             told = ", ".join(f"{algorithm} {value[:12]}…" for algorithm, value in file.digests)
             yield _gap(release, Kind.FILE, f"the mirror has no file with its {told}")
 

@@ -79,7 +79,8 @@ def matches(entry: Entry, facts: Facts) -> bool:
 def unmet_by(entry: Entry, facts: Sequence[Facts]) -> Iterator[Unmet]:
     """Yield the files or releases that an entry asks for and the project does not have.
 
-    For a lock, these are files, and digests if all files of the release have known digests.
+    For a lock, these are files, and digests if all files of the release have known digests. A
+    lock of pipenv for 1.0 also has digests of 1.0.1, since the one text is in the other.
     """
     if entry.files:
         here = {each.file.filename for each in facts}
@@ -89,9 +90,9 @@ def unmet_by(entry: Entry, facts: Sequence[Facts]) -> Iterator[Unmet]:
         yield Unmet(entry)
     elif entry.is_locked:
         digests = [each.file.digests for each in facts if _is_of_version(entry, each)]
+        told = {pair for each in facts for pair in each.file.digests.items()}
         for algorithm, value in sorted(entry.hashes):
-            known = [each.get(algorithm) for each in digests]
-            if None not in known and value not in known:
+            if (algorithm, value) not in told and all(algorithm in each for each in digests):
                 yield Unmet(entry, digest=(algorithm, value))
 
 

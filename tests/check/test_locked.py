@@ -108,6 +108,14 @@ def test_digests_of_files_for_others_do_not_count_in_an_environment(tree: Tree) 
     assert [gap.kind for gap in gaps(tree, found)] == [Kind.FILE]
 
 
+def test_a_digest_of_another_version_lacks_nothing(tree: Tree) -> None:
+    """pipenv locks digests of 1.0.1 with 1.0, because the one text is in the other."""
+    files = [file(None, tree.wheel("base", version)) for version in ("1.0", "1.0.1")]
+    assert gaps(tree, release("base", "1.0", *files)) == []
+    (gap,) = gaps(tree, release("base", "1.0", files[1]))
+    assert gap.kind is Kind.DIGEST
+
+
 def test_a_project_that_is_not_here_is_one_thing_missing(tree: Tree) -> None:
     files = file("base-1.0-py3-none-any.whl", BAD), file("base-1.0.tar.gz", BAD)
     (gap,) = gaps(tree, release("base", "1.0", *files))

@@ -280,6 +280,19 @@ def test_a_lock_without_file_names_selects_by_version_and_digest(
     assert mirror.files("six") == [six.filename]
 
 
+def test_a_digest_of_another_version_in_the_lock_is_no_failure(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    """pipenv locks digests of 1.0.1 with 1.0, because the one text is in the other."""
+    (six, later) = offer(simulator, "six", "1.0", "1.0.1")
+    pipfile_lock(mirror, [six.sha256, later.sha256])
+    lock(mirror, "Pipfile.lock")
+    assert mirror.sync().state == "completed"
+    assert mirror.files("six") == [six.filename]
+    pipfile_lock(mirror, [later.sha256])
+    assert reasons(mirror.sync().failures) == {"six": Reason.MISSING}
+
+
 def test_only_what_the_declared_environments_need_is_mirrored(
     mirror: Mirror, simulator: Simulator
 ) -> None:
