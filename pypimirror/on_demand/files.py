@@ -46,7 +46,7 @@ from pypimirror.verify import proof
 from pypimirror.verify.hashing import hash_file
 
 #: Seconds between two checks whether another fetcher is done: first and longest pause.
-_FIRST_PAUSE, _PAUSE = 0.05, 1.0
+_FIRST_PAUSE, _PAUSE = 0.05, 0.5
 #: Number of checks before this fetcher tries to claim the file: the other one may be dead.
 _LOOKS = 10
 
@@ -132,7 +132,10 @@ class Files:
         def ask(connection: Connection) -> bool:
             if waited:
                 lose_dead(connection)
-            return asked.ask(connection, pair, self._worker(), clock.now(), size)
+            is_mine = asked.ask(connection, pair, self._worker(), clock.now(), size)
+            if not is_mine:  # so that the other one places it soon
+                asked.used(connection, [pair], clock.now())
+            return is_mine
 
         while not self._grouped.do(ask):
             waited = True

@@ -40,6 +40,22 @@ def test_two_fetchers_of_one_catalog_download_a_file_once(
     mirror.check()
 
 
+def test_a_busy_fetcher_places_at_once_what_another_one_waits_for(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    (file,), (slow,) = offer(simulator, "six", "1.0"), offer(simulator, "idna", "1.0")
+    mirror = on_demand(tmp_path, simulator, download={"timeout": 600})
+    with Fetcher(mirror, "tests.on_demand.busy") as first, Fetcher(mirror) as second:
+        hold = simulator.hold(slow.path)
+        first.ask(File(0, "idna", slow.filename))
+        hold.wait_reached()
+        assert isinstance(first.file("six", file.filename), Here)
+        assert not mirror.holds(file)
+        answer = second.file("six", file.filename)
+        assert answer == Here(answer.id) and mirror.holds(file)
+    assert simulator.downloads(file.filename) == 1
+
+
 def test_fifty_questions_for_one_file_are_one_download(
     simulator: Simulator, tmp_path: Path
 ) -> None:

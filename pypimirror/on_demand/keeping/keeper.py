@@ -6,7 +6,7 @@ come from the store (`source`). So proof, places, records, quarantine and pages 
 
 The keeper holds neither lock nor lease; its claims protect what it writes. If a sync has a project
 now, the keeper tries again a little later. It waits for a quiet moment, because clients need the
-processor more, but not for long.
+processor more, but not for long, and not if a client of another fetcher waits for a file.
 """
 
 from __future__ import annotations
@@ -39,12 +39,15 @@ log = logging.getLogger(__name__)
 #: Seconds without a question that are a quiet moment, and the longest wait for one.
 QUIET, PATIENCE = 0.3, 5.0
 
+#: Seconds between two looks whether other fetchers wait for a file.
+LOOK = 0.5
+
 #: Most projects in a batch.
 MOST = 50
 
 #: Seconds until the keeper tries a project again that another worker has: first and longest. A run
 #: that pauses for requests expects them in that time (`pipeline.gate`).
-_AGAIN, _LONGEST = 0.25, 1.0
+_AGAIN, _LONGEST = 0.25, 0.5
 #: Seconds until a file is tried again after an error such as a full disk.
 _AFTER_ERROR = 10.0
 
@@ -73,6 +76,7 @@ class Keeper:
         self._store = store
         self._source = source
         self._quiet_for = quiet_for
+        self._next_look = 0.0
         self._changed = threading.Condition()
         self._waiting: dict[str, _Waiting] = {}
         self._futures: dict[_Pair, Future[Problem | None]] = {}
@@ -96,18 +100,34 @@ class Keeper:
     def work(self) -> None:
         """Place files for ever. Raises the error after which this process cannot go on."""
         while True:
+            is_awaited = self._is_awaited()
             with self._changed:
-                while not (due := self._due()):
+                due = self._due(is_awaited)
+                if not due:
                     self._changed.wait(self._pause())
+                    continue
                 taken = {name: self._waiting.pop(name) for name in due}
             self._place(taken)
             self._drop_old()
 
-    def _due(self) -> list[str]:
+    def _is_awaited(self) -> bool:
+        """Whether another fetcher waits for a file; now and then."""
+        now = time.monotonic()
+        with self._changed:
+            pairs = [(name, file) for name, each in self._waiting.items() for file in each.files]
+        if not pairs or now < self._next_look:
+            return False
+        self._next_look = now + LOOK
+        try:
+            return self._turns.are_awaited(pairs)
+        except SQLAlchemyError:  # the next turn says so
+            return False
+
+    def _due(self, is_awaited: bool) -> list[str]:
         """Return the projects to place now."""
         now = time.monotonic()
         due = [name for name, waiting in self._waiting.items() if waiting.due <= now]
-        urgent = any(pair[0] in self._waiting for pair in self._futures)
+        urgent = is_awaited or any(pair[0] in self._waiting for pair in self._futures)
         oldest = min((self._waiting[name].since for name in due), default=now)
         if not urgent and self._quiet_for() < QUIET and now - oldest < PATIENCE:
             return []

@@ -61,6 +61,11 @@ class Turns:
         run = replace(run, id=run_id, name=name, now=now, ledger=ledger, selection=self._selection)
         return Turn(run, number, found, agreed)
 
+    def are_awaited(self, pairs: Iterable[asked.Pair]) -> bool:
+        """Whether another fetcher waits for one of these files."""
+        with self._run.catalog.read() as connection:
+            return asked.are_awaited(connection, pairs)
+
     def end(self, turn: Turn, placed: Sequence[asked.Pair], given_up: Sequence[asked.Pair]) -> None:
         """Give the projects back, and note the results. Raises `ClaimLostError`.
 

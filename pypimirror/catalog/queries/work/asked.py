@@ -140,6 +140,16 @@ def fetched_by(connection: Connection, pair: Pair) -> int | None:
     return found
 
 
+def are_awaited(connection: Connection, pairs: Iterable[Pair]) -> bool:
+    """Whether one of these files was asked for again since it was asked for first."""
+    for chunk in chunks(pairs):
+        theirs = tuple_(asked.c.project, asked.c.filename).in_(chunk)
+        query = select(asked.c.project).where(theirs, asked.c.used_at > asked.c.asked_at)
+        if connection.execute(query.limit(1)).first():
+            return True
+    return False
+
+
 def done(connection: Connection, pairs: Iterable[Pair], worker_id: int) -> None:
     """Note that a worker does not fetch these files any more. Their rows stay."""
     _each(connection, update(asked).values(worker_id=None), pairs, worker_id)
