@@ -296,6 +296,15 @@ def _copy_rows(source: Connection, target: Connection) -> None:
             target.execute(insert(table), [dict(row) for row in part])
 
 
+@contextmanager
+def catalog_errors(catalog: Catalog) -> Iterator[None]:
+    """Turn errors of the database into `CatalogError`."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise CatalogError(f"catalog {catalog.shown}: {engines.message(error)}") from error
+
+
 def is_absent(url: str) -> bool:
     """Whether `url` names an SQLite file that does not exist and that opening would create."""
     file = sqlite_file(url)

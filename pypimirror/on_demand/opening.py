@@ -15,7 +15,14 @@ from msgspec.structs import replace
 
 from pypimirror.catalog import damage, holder
 from pypimirror.catalog.claims import Worker
-from pypimirror.catalog.database import Catalog, CatalogError, Connection, is_absent, sqlite_file
+from pypimirror.catalog.database import (
+    Catalog,
+    CatalogError,
+    Connection,
+    catalog_errors,
+    is_absent,
+    sqlite_file,
+)
 from pypimirror.catalog.marks import GENERATION
 from pypimirror.catalog.queries import marks
 from pypimirror.catalog.queries.work import requests
@@ -65,7 +72,7 @@ def opened(config: Config) -> Iterator[Opened]:
     _make_mirror(config)
     with (
         closing(Catalog.open(config.catalog_url, migrating=False)) as catalog,
-        lifecycle.catalog_errors(catalog),
+        catalog_errors(catalog),
         damage.opened(catalog),
     ):
         workspace = Workspace(config.directory)

@@ -1,7 +1,8 @@
-"""The beginning and the end of a run, and its record in the history.
+"""The life of a run, from its beginning to its end.
 
-`sync` takes the lock and the lease, opens the catalog and the mirror root, and always closes the
-record of the run. The caller says what work is done in between.
+`sync` takes the lock and the lease, opens the catalog and the mirror root, records the run, and
+always closes the record (`pypimirror.pipeline.conclude`). The caller says what work is done in
+between.
 """
 
 from __future__ import annotations
@@ -15,28 +16,24 @@ from typing import NamedTuple
 
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypimirror.catalog import clocks, damage, engines
-from pypimirror.catalog.database import (
-    Catalog,
-    CatalogError,
-    SQLAlchemyError,
-    sqlite_file,
-)
-from pypimirror.catalog.lease import Lease, LeaseLostError
-from pypimirror.catalog.queries import runs, statistics, totals
+from pypimirror.catalog import clocks, damage
+from pypimirror.catalog.database import Catalog, SQLAlchemyError, catalog_errors, sqlite_file
+from pypimirror.catalog.lease import Lease
+from pypimirror.catalog.queries import runs
 from pypimirror.config import outputs
 from pypimirror.config.settings import Config, ConfigError
-from pypimirror.domain.model import Problem, ProjectName, PypimirrorError, Reason, Stage
-from pypimirror.pipeline import backlog, gate, history, ownership, waiting
+from pypimirror.domain.model import ProjectName, PypimirrorError, Stage
+from pypimirror.pipeline import conclude, gate, ownership, waiting
 from pypimirror.pipeline import retry as retries
 from pypimirror.pipeline.closure import needs
 from pypimirror.pipeline.context import pools
 from pypimirror.pipeline.context.ledger import Ledger
 from pypimirror.pipeline.context.pools import MakePools
 from pypimirror.pipeline.context.reporter import LogReporter, Reporter
+from pypimirror.pipeline.context.retry_plan import Retry
 from pypimirror.pipeline.download import staging
 from pypimirror.pipeline.run import Run, make
-from pypimirror.pipeline.summary import COUNTS, Summary
+from pypimirror.pipeline.summary import Summary
 from pypimirror.select.selection import Selection
 from pypimirror.storage import links, lock
 from pypimirror.storage.changes import Changes
@@ -46,8 +43,7 @@ from pypimirror.storage.storage import MakeStorage, Storage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import abrupt, clock, interrupts
 from pypimirror.system.disk_errors import storage_errors
-from pypimirror.system.space import remedy
-from pypimirror.system.workers import Cancelled, WorkersError
+from pypimirror.system.workers import Cancelled
 
 _CLOCK_WAS_AHEAD = (
     "earlier runs noted times in the future, so a clock was ahead, or is behind now; these times "
@@ -68,15 +64,6 @@ def check_names(selection: Selection, names: Sequence[str]) -> tuple[ProjectName
         if not selection.project(name):
             raise ConfigError(f"{name}: is not selected; add it to select.projects")
     return checked
-
-
-@contextmanager
-def catalog_errors(catalog: Catalog) -> Iterator[None]:
-    """Turn errors of the database into `CatalogError`."""
-    try:
-        yield
-    except SQLAlchemyError as error:
-        raise CatalogError(as_problem(error, catalog).message) from error
 
 
 @contextmanager
@@ -168,56 +155,99 @@ def sync(
     config = at_its_root(config)
     reporter = reporter or LogReporter()
     opened = waiting.patiently(lambda: _open_mirror(config, make_storage), wait, reporter.announce)
-    with opened as (catalog, storage, workspace, lease, held):
-        now = clock.now()
-        with catalog_errors(catalog):
-            staging.sweep(catalog, workspace)
-        with catalog_errors(catalog), catalog.write() as connection:
-            runs.close_crashed(connection)
-            is_wrong = clocks.disbelieve(connection, now)
-            selection = needs.remembered(connection, selection)
-            checked = check_names(selection, names)
-            again = None
-            if retry is not None:
-                again = retries.plan(connection, selection, retry, command)
-                if again is None:
-                    message = f"Nothing to retry: no work of {retry} is left"
-                    return Summary.of_nothing(command, message)
-                checked = again.names
-            number, name = runs.start(
-                connection,
-                command=command,
-                trigger=trigger,
-                config=config.digest(),
-                arguments=[*(checked or ()), *options],
-                now=now,
-                retry_of=again.of if again is not None else None,
-            )
-        run = make(
+    with opened as mirror:
+        start = _start(
+            mirror,
             config,
             selection,
-            catalog,
-            storage,
-            workspace,
-            reporter,
-            Ledger(catalog, number, reporter),
-            checked,
-            make_pools=make_pools,
-            id=number,
-            name=name,
+            names,
             command=command,
-            lease=lease,
-            retry=again,
-            now=now,
+            trigger=trigger,
+            retry=retry,
+            options=options,
         )
-        lease.on_lost = run.cancel
-        if is_wrong:
-            run.reporter.note("warning", _CLOCK_WAS_AHEAD)
-        if run.retry is not None:
-            run.reporter.announce(run.retry.summary)
-        _warn_of_root(run)
-        held.name(run.name)
+        if start is None:
+            return Summary.of_nothing(command, f"Nothing to retry: no work of {retry} is left")
+        run = make(
+            config,
+            start.selection,
+            mirror.catalog,
+            mirror.storage,
+            mirror.workspace,
+            reporter,
+            Ledger(mirror.catalog, start.id, reporter),
+            start.names,
+            make_pools=make_pools,
+            id=start.id,
+            name=start.name,
+            command=command,
+            lease=mirror.lease,
+            retry=start.retry,
+            now=start.now,
+        )
+        mirror.lease.on_lost = run.cancel
+        _announce(run, clock_was_ahead=start.clock_was_ahead)
+        mirror.held.name(run.name)
         return _perform(run, lambda run: _noting_changes(run, partial(_work, work=work)))
+
+
+class _Starteded(NamedTuple):
+    """The recorded start of a run, and what was decided with it."""
+
+    id: int
+    name: str
+    selection: Selection  #: with the projects that other selected projects require
+    names: tuple[ProjectName, ...] | None  #: the projects that the run is limited to
+    retry: Retry | None
+    now: float
+    clock_was_ahead: bool
+
+
+def _start(
+    mirror: _Opened,
+    config: Config,
+    selection: Selection,
+    names: Sequence[str],
+    *,
+    command: str,
+    trigger: str,
+    retry: str | None,
+    options: Sequence[str],
+) -> _Started | None:
+    """Record the start of a run. Return None if it is a retry, and nothing is left to do."""
+    now = clock.now()
+    with catalog_errors(mirror.catalog):
+        staging.sweep(mirror.catalog, mirror.workspace)
+    with catalog_errors(mirror.catalog), mirror.catalog.write() as connection:
+        runs.close_crashed(connection)
+        clock_was_ahead = clocks.disbelieve(connection, now)
+        selection = needs.remembered(connection, selection)
+        checked = check_names(selection, names)
+        again = None
+        if retry is not None:
+            again = retries.plan(connection, selection, retry, command)
+            if again is None:
+                return None
+            checked = again.names
+        number, name = runs.start(
+            connection,
+            command=command,
+            trigger=trigger,
+            config=config.digest(),
+            arguments=[*(checked or ()), *options],
+            now=now,
+            retry_of=again.of if again is not None else None,
+        )
+    return _Started(number, name, selection, checked, again, now, clock_was_ahead)
+
+
+def _announce(run: Run, *, clock_was_ahead: bool) -> None:
+    """Say what is special about a run that begins."""
+    if clock_was_ahead:
+        run.reporter.note("warning", _CLOCK_WAS_AHEAD)
+    if run.retry is not None:
+        run.reporter.announce(run.retry.summary)
+    _warn_of_root(run)
 
 
 def _work(run: Run, work: Callable[[Run], None]) -> None:
@@ -280,117 +310,14 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
         if isinstance(error, KeyboardInterrupt | Cancelled):
             interrupts.heard()
             run.cancel()
-        state, message = _ended_by(run, error)
+        state, message = conclude.ended_by(run, error)
     except MemoryError:
         message = abrupt.OUT_OF_MEMORY
         raise
     finally:
         with interrupts.shield():
             run.pools.close()
-            summary = _closed(run, state, message)
-            _forget_old_runs(run, summary.state)
-            _write_metrics(run)
+            summary = conclude.close(run, state, message)
     return summary
 
 
-def _ended_by(run: Run, error: BaseException) -> tuple[str, str]:
-    """Record the error that ended a run. Return the state and the message of the run."""
-    lost = run.lease.lost if run.lease is not None else None
-    if lost is not None:
-        # The run lost its lease. It may only write its own record, which no other run touches.
-        run.catalog.guard = lambda: None
-        run.catalog.give_up()
-        error = lost
-    if isinstance(error, KeyboardInterrupt | Cancelled):
-        return runs.CANCELLED, "cancelled"
-    assert isinstance(error, PypimirrorError | SQLAlchemyError | OSError)
-    problem = as_problem(error, run.catalog)
-    with catalog_errors(run.catalog):  # the catalog may be on the same full disk
-        run.ledger.failed(run.ledger.stage, [problem])
-    return runs.FAILED, problem.message
-
-
-#: If one of these counts of a run is not 0, the statistics of all files have changed.
-_MOVING = ("files_verified", "files_withdrawn", "files_found", "files_checked", "files_quarantined")
-
-
-def _write_metrics(run: Run) -> None:
-    """Write the metrics file if one is configured. A failure is only a warning."""
-    if run.config.metrics.textfile is not None:
-        from pypimirror.metrics.exposition import write_textfile
-
-        try:
-            write_textfile(run.config, run.config.metrics.textfile)
-        except (PypimirrorError, OSError) as error:
-            run.reporter.note("warning", f"no metrics were written: {error}")
-
-
-def _forget_old_runs(run: Run, state: str) -> None:
-    """Delete old runs from the history. A failure is only a warning."""
-    if state in (runs.COMPLETED, runs.INCOMPLETE):
-        try:
-            history.prune(run)
-        except (SQLAlchemyError, LeaseLostError) as error:
-            run.reporter.note("warning", f"old runs stay in the history: {error}")
-
-
-#: The reason for each kind of error that ends a run and carries no `Problem`.
-_REASONS: dict[type[PypimirrorError], Reason] = {
-    ConfigError: Reason.CONFIGURATION,
-    CatalogError: Reason.CATALOG,
-    WorkersError: Reason.WORKER,
-}
-
-
-def as_problem(error: PypimirrorError | SQLAlchemyError | OSError, catalog: Catalog) -> Problem:
-    """Return the problem that describes an error."""
-    if isinstance(error, SQLAlchemyError):
-        return Problem(Reason.CATALOG, f"catalog {catalog.shown}: {engines.message(error)}")
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return Problem(Reason.DISK, f"{where}{error.strerror or error}. {remedy(error)}")
-    if (problem := getattr(error, "problem", None)) is not None:
-        return problem  # type: ignore[no-any-return]
-    causes = (reason for kind, reason in _REASONS.items() if isinstance(error, kind))
-    return Problem(next(causes, Reason.INTERNAL), str(error))
-
-
-def _closed(run: Run, state: str, message: str) -> Summary:
-    """Close the record of a run and return its summary, even if its lease is lost meanwhile."""
-    try:
-        return _close(run, state, message)
-    except LeaseLostError as error:
-        return _close(run, *_ended_by(run, error))
-
-
-def _close(run: Run, state: str, message: str) -> Summary:
-    """Close the record of a run and return its summary."""
-    with catalog_errors(run.catalog), run.catalog.write() as connection:
-        backlog.record(run, connection)
-        rows = runs.failures_of(connection, run.id)
-        failed = [
-            (Problem(Reason(r.reason), r.message, r.project, r.file, r.url, r.attempts), r.stage)
-            for r in rows
-        ]
-        denied = backlog.denied(run, connection, [problem for problem, _ in failed])
-        apart = set(denied)
-        failures = [(problem, stage) for problem, stage in failed if problem not in apart]
-        if state == runs.COMPLETED and failures:
-            state = runs.INCOMPLETE
-        counts = {key: run.ledger.counts[key] for key in COUNTS[run.command]}
-        counts["files_failed"] = len({(p.project, p.file) for p, _ in failures if p.file})
-        counts["files_denied"] = len({(p.project, p.file) for p in denied})
-        last = statistics.last(connection)
-        moved = any(run.ledger.counts[name] for name in _MOVING)
-        # With millions of files, counting takes seconds. Do it only where nobody waits for it.
-        if state in (runs.COMPLETED, runs.INCOMPLETE) and (
-            last is None or (moved and (run.command == "verify" or last.is_old(run.now)))
-        ):
-            statistics.keep(connection, statistics.take(connection, run.now))
-        age = history.age(connection)
-        runs.end(connection, run.id, state, message, counts, had_work=not run.ledger.idle)
-        history.note_day(run, connection, age, (problem for problem, _ in failures))
-        held = totals.held(connection)
-    seconds = clock.steady() - run.began
-    problems, stages = [problem for problem, _ in failures], [stage for _, stage in failures]
-    return Summary(run.name, state, counts, seconds, problems, stages, message, denied, held)

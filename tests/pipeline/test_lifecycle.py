@@ -72,7 +72,7 @@ def test_a_lease_that_is_lost_after_the_end_changes_nothing(
     mirror.sync()
     offer(simulator, "six", "2.0")
     with monkeypatch.context() as patch:
-        patch.setattr(lifecycle.history, "prune", losing(history.prune))
+        patch.setattr(history, "prune", losing(history.prune))
         summary = mirror.sync()
     assert summary.state == "completed"
     assert ends(mirror)[-1] == ("completed", "")

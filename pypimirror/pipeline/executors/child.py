@@ -27,7 +27,7 @@ from pypimirror.catalog import claims, damage
 from pypimirror.catalog.database import Catalog, SQLAlchemyError, sqlite_file
 from pypimirror.catalog.states import CHILD
 from pypimirror.domain.model import PypimirrorError
-from pypimirror.pipeline import lifecycle, sequence
+from pypimirror.pipeline import conclude, sequence
 from pypimirror.pipeline.context import pools
 from pypimirror.pipeline.context.ledger import Ledger
 from pypimirror.pipeline.context.pools import MakePools
@@ -98,7 +98,7 @@ def work(
         except Cancelled:
             pass  # this is the end that the run wants
         except (PypimirrorError, SQLAlchemyError, OSError) as error:
-            stopped = lifecycle.as_problem(error, catalog)
+            stopped = conclude.as_problem(error, catalog)
         return Ended(
             counts=dict(ledger.counts),
             unsure=sorted(ledger.unsure),

@@ -21,7 +21,7 @@ import msgspec
 
 from pypimirror import __version__
 from pypimirror.catalog import damage
-from pypimirror.catalog.database import Catalog, Connection, sqlite_file
+from pypimirror.catalog.database import Catalog, Connection, catalog_errors, sqlite_file
 from pypimirror.catalog.queries import runs
 from pypimirror.catalog.records import RunRecord
 from pypimirror.config.settings import Config, ConfigError
@@ -65,7 +65,7 @@ def is_over(config: Config, name: str) -> bool:
     """Whether the run has ended, as far as the catalog says."""
     with (
         closing(Catalog.open(config.catalog_url, migrating=False)) as catalog,
-        lifecycle.catalog_errors(catalog),
+        catalog_errors(catalog),
         catalog.read() as connection,
     ):
         row = runs.find(connection, name)
@@ -92,7 +92,7 @@ def join(
     with (
         interrupts.raised(),
         closing(Catalog.open(config.catalog_url, migrating=False)) as catalog,
-        lifecycle.catalog_errors(catalog),
+        catalog_errors(catalog),
         damage.opened(catalog),
     ):
         workspace = Workspace(config.directory)
