@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pypimirror.cli.display.hints import command
+from pypimirror.cli.display.output import out, print_json
 from pypimirror.config.found_logins import keyring_of
 from pypimirror.config.installers import InstallerError, MachineIndex, machine_index
 from pypimirror.config.sections import UpstreamSection, pypi_address, upstream_name
@@ -47,10 +49,52 @@ _LONG = 80  #: characters
 
 
 #: The lines of a mirror that fetches what clients ask for.
-ON_DEMAND = ["", "[on_demand]", "# Which projects clients may ask for", 'projects = ["*"]']
+_ON_DEMAND = ["", "[on_demand]", "# Which projects clients may ask for", 'projects = ["*"]']
 
 
-def check_extent(projects: Sequence[str], *, everything: bool, on_demand: bool = False) -> None:
+def perform(
+    file: Path,
+    projects: Sequence[str],
+    *,
+    upstream: str | None,
+    everything: bool,
+    on_demand: bool,
+    files: Sequence[Path],
+    locks: Sequence[Path],
+    from_environment: bool,
+    directory: Path,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Do what `pypimirror init` is asked for: write `file`, and say so."""
+    more: list[str] = []
+    application_locks: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    if files or locks or from_environment:
+        from pypimirror.cli.actions.applications import starting
+
+        application = starting.read(file, files, locks, from_environment=from_environment)
+        projects = [*projects, *application.projects]
+        application_locks, notes = application.locks, application.notes
+        more += application.lines()
+    named = [*projects, *application_locks]
+    _check_extent(named, everything=everything, on_demand=on_demand)
+    source = upstream or _of_this_machine()
+    more += _ON_DEMAND if on_demand else []
+    write_configuration(file, projects, source, directory, force=force, more=more)
+    if as_json:
+        print_json({"config": str(file.absolute()), **_document(source)})
+    elif not quiet:
+        if not isinstance(source, str):
+            out.print(_told(source), markup=False)
+        for note in notes:
+            out.print(f"Not taken: {note}.", markup=False)
+        next_command = "serve" if on_demand and not named else "sync"
+        out.print(f"Wrote {file}. Next: {command(next_command)}", markup=False)
+
+
+def _check_extent(projects: Sequence[str], *, everything: bool, on_demand: bool = False) -> None:
     """Raise `ConfigError` unless names, `--all` or `--on-demand` say how much to mirror."""
     if projects and everything:
         raise ConfigError("init: --all mirrors everything; leave it out, or leave out the names")
@@ -65,7 +109,7 @@ def check_extent(projects: Sequence[str], *, everything: bool, on_demand: bool =
         )
 
 
-def of_this_machine() -> MachineIndex:
+def _of_this_machine() -> MachineIndex:
     """Return the index that this machine installs from.
 
     Raises `ConfigError` if pip's or uv's settings are unusable, or the index cannot be mirrored.
@@ -84,7 +128,7 @@ def of_this_machine() -> MachineIndex:
     return found
 
 
-def document(upstream: str | MachineIndex) -> dict[str, Any]:
+def _document(upstream: str | MachineIndex) -> dict[str, Any]:
     """Return what `--json` says about the chosen upstream."""
     if isinstance(upstream, str):
         return {"upstream": without_login(upstream)}
@@ -194,17 +238,17 @@ def _of_machine(index: MachineIndex) -> str:
     if index.proxy:
         shown = NONE if index.proxy == NONE else parse_proxy(index.proxy).shown
         lines.append(f"proxy = {_string(shown)}")
-    if has_login(index) or may_ask_keyring(index):
+    if _has_login(index) or _may_ask_keyring(index):
         lines.append(f"login = {_string(index.by)}")
     return "\n".join([*lines, ""])
 
 
-def has_login(index: MachineIndex) -> bool:
+def _has_login(index: MachineIndex) -> bool:
     """Whether an index or its proxy has a login."""
     return bool(index.login or (index.proxy and parse_proxy(index.proxy).login))
 
 
-def may_ask_keyring(index: MachineIndex) -> bool:
+def _may_ask_keyring(index: MachineIndex) -> bool:
     """Whether a keyring, configured or only installed, may hold the login of an index.
 
     PyPI needs no login.
@@ -216,7 +260,7 @@ def may_ask_keyring(index: MachineIndex) -> bool:
     return asked is not None and bool(asked.demanded_by or logins.keyring_program())
 
 
-def told(index: MachineIndex) -> str:
+def _told(index: MachineIndex) -> str:
     """Return the line that says which index of this machine is mirrored, and why."""
     if not index.url:
         line = "Mirrors PyPI: neither pip nor uv uses another index on this machine."
@@ -228,9 +272,9 @@ def told(index: MachineIndex) -> str:
     ]
     if way:
         line += f" Also taken from pip: {' and '.join(way)}."
-    if has_login(index):
+    if _has_login(index):
         line += " The login is not written: each run looks it up there."
-    if may_ask_keyring(index):
+    if _may_ask_keyring(index):
         line += f" If the index refuses, each run asks the keyring, as {index.by} does."
     if index.left:
         line += f" Not taken: {', '.join(index.left)}."

@@ -12,8 +12,7 @@ import typer
 
 from pypimirror.cli import completion
 from pypimirror.cli.app import app
-from pypimirror.cli.display.hints import command
-from pypimirror.cli.display.output import out, print_json, set_up_logging
+from pypimirror.cli.display.output import set_up_logging
 from pypimirror.cli.errors import of_result
 from pypimirror.cli.options import (
     ConfigOption,
@@ -83,31 +82,20 @@ def init(
     from pypimirror.cli.actions import initialise
 
     set_up_logging(verbose, quiet)
-    file = config or DEFAULT_FILE
-    application = None
-    entries = projects or []
-    if files or locks or from_environment:
-        from pypimirror.cli.actions.applications import starting
-
-        application = starting.read(
-            file, files or [], locks or [], from_environment=from_environment
-        )
-        entries = [*entries, *application.projects]
-    named = [*entries, *(application.locks if application else ())]
-    initialise.check_extent(named, everything=everything, on_demand=on_demand)
-    source = upstream or initialise.of_this_machine()
-    more = [*application.lines()] if application else []
-    more += initialise.ON_DEMAND if on_demand else []
-    initialise.write_configuration(file, entries, source, directory, force=force, more=more)
-    if as_json:
-        print_json({"config": str(file.absolute()), **initialise.document(source)})
-    elif not quiet:
-        if not isinstance(source, str):
-            out.print(initialise.told(source), markup=False)
-        for note in application.notes if application else ():
-            out.print(f"Not taken: {note}.", markup=False)
-        next_one = "serve" if on_demand and not named else "sync"
-        out.print(f"Wrote {file}. Next: {command(next_one)}", markup=False)
+    initialise.perform(
+        config or DEFAULT_FILE,
+        projects or [],
+        upstream=upstream,
+        everything=everything,
+        on_demand=on_demand,
+        files=files or [],
+        locks=locks or [],
+        from_environment=from_environment,
+        directory=directory,
+        force=force,
+        as_json=as_json,
+        quiet=quiet,
+    )
 
 
 @app.command(
