@@ -1,6 +1,6 @@
 """Which files of a page may be fetched, and the page that lists them.
 
-The decisions are those of a sync: the policy is a selection, claims of all sources are pooled, and
+The decisions are those of a sync: the policy is a selection, claims of all sources are merged, and
 a file name whose digest has changed is refused (promise 9). A page lists files that may be fetched,
 with the claims about them, and held files, with their proven digests.
 """
@@ -14,23 +14,25 @@ from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.domain.layout import file_path
 from pypimirror.domain.model import Claim, File, ProjectName, ProjectPage, ProjectStatus, details_of
+from pypimirror.download.protocol import Remote
 from pypimirror.on_demand.listing import Listing, Offer
 from pypimirror.pipeline.discover import cross_checks, metadata, project_pages
 from pypimirror.pipeline.discover.alternates import Answer
-from pypimirror.pipeline.discover.decisions.decide import (
+from pypimirror.pipeline.discover.decisions.decide import Link, no_link
+from pypimirror.pipeline.discover.decisions.held import believed, contradiction
+from pypimirror.pipeline.discover.decisions.merging import (
     ConflictError,
     Terms,
     further_links,
-    no_link,
-    pool,
+    merge,
 )
-from pypimirror.pipeline.discover.decisions.held import believed, contradiction
 from pypimirror.pipeline.discover.discover import terms_of
 from pypimirror.pipeline.discover.links import upstream_links
 from pypimirror.pipeline.publish import contents
 from pypimirror.pipeline.run import Run
 from pypimirror.render import rendering
 from pypimirror.render.pages import Elsewhere, Page, PageFile
+from pypimirror.select.facts import Verdict
 
 #: The forms of a page, and the names of their files.
 NAMES = {"html": "index.html", "json": "index.v1_json"}
@@ -64,36 +66,27 @@ def judge(run: Run, answer: Answer, about: Known, checked_at: float) -> Listing:
     page, _ = believed(result.page, about.files)
     read = {row.id: (position, page)}
     by_rule = metadata.of_answers(run, [answer], read).get(row.id)
-    claims = cross_checks.pool(run, read).claims[row.id]
+    claims = cross_checks.ask(run, read).claims[row.id]
     terms = terms_of(run, upstream, place)
-    refused: dict[str, str] = {}
-    pooled: dict[str, Offer] = {}
-    linked: dict[str, str | None] = {}
     name = ProjectName(page.project)
     facts = by_rule.files if by_rule is not None else {}
     verdicts = run.selection.explain(name, page.files, run.now, facts)
-    remote = upstream_links.remote_of(upstream, place or upstream.name)
     selected = [verdict.selected for verdict in verdicts]
     links = upstream_links.links(run, upstream, place, page, selected, about.files)
+    remote = upstream_links.remote_of(upstream, place or upstream.name)
+    refused: dict[str, str] = {}
+    linked: dict[str, str | None] = {}
+    pooled: dict[str, Offer] = {}
     for file, verdict in zip(page.files, verdicts, strict=True):
         others = claims.get(file.filename, ())
-        if page.status is ProjectStatus.QUARANTINED:
-            refused[file.filename] = f"{file.filename}: the upstream has quarantined its project"
-        elif not verdict.selected:
-            why = f"{verdict.rule}: {verdict.fact}" if verdict.fact else verdict.rule
+        link = links.get(file.filename)
+        old = about.files.get(file.filename)
+        if why := _refusal(page, file, verdict, others, old, terms, link, remote):
             refused[file.filename] = f"{file.filename}: {why}"
-        elif against := _contradicted(file, others, about.files.get(file.filename), terms):
-            refused[file.filename] = f"{file.filename}: {against}"
-        elif (link := links.get(file.filename)) is not None and link.lasts:
-            digests, _ = pool(file, others, terms)
-            if no := no_link(link, digests, None):
-                refused[file.filename] = f"{file.filename}: {no[1]}"
-            else:
-                linked[file.filename] = file.provenance if link.provenance else None
+        elif link is not None and link.lasts:
+            linked[file.filename] = file.provenance if link.provenance else None
         elif others:
             pooled[file.filename] = _offer(run, file, others, terms, place or upstream.name)
-        elif fault := upstream_links.host_fault(remote, file.url):
-            refused[file.filename] = f"{file.filename}: {fault[1]}"
     for problem in page.problems:
         refused.setdefault(problem.file, problem.message)
     undecided = by_rule.undecided if by_rule is not None else ()
@@ -117,12 +110,38 @@ def judge(run: Run, answer: Answer, about: Known, checked_at: float) -> Listing:
     )
 
 
+def _refusal(
+    page: ProjectPage,
+    file: File,
+    verdict: Verdict,
+    others: Sequence[Claim],
+    old: FileRecord | None,
+    terms: Terms,
+    link: Link | None,
+    remote: Remote,
+) -> str | None:
+    """Return why a file may neither be fetched nor linked to, as a clause; None if it may."""
+    if page.status is ProjectStatus.QUARANTINED:
+        return "the upstream has quarantined its project"
+    if not verdict.selected:
+        return f"{verdict.rule}: {verdict.fact}" if verdict.fact else verdict.rule
+    if against := _contradicted(file, others, old, terms):
+        return against
+    fault = None
+    if link is not None and link.lasts:
+        digests, _ = merge(file, others, terms)
+        fault = no_link(link, digests, None)
+    elif not others:
+        fault = upstream_links.host_fault(remote, file.url)
+    return fault[1] if fault is not None else None
+
+
 def _contradicted(
     file: File, others: Sequence[Claim], old: FileRecord | None, terms: Terms
 ) -> str | None:
     """Return why the claims about a file keep it from being fetched, or None."""
     try:
-        digests, _ = pool(file, others, terms)
+        digests, _ = merge(file, others, terms)
     except ConflictError as conflict:
         return str(conflict)
     if old is None or (old.proof is None and not old.linked) or terms.replaces(old):
@@ -131,7 +150,7 @@ def _contradicted(
 
 
 def _offer(run: Run, file: File, others: Sequence[Claim], terms: Terms, owner: str) -> Offer:
-    digests, _ = pool(file, others, terms)
+    digests, _ = merge(file, others, terms)
     links = [(owner, file.url), *further_links(file, others, terms.owner)]
     places = project_pages.by_place(run.config)
     return Offer(digests, tuple(dict.fromkeys(link for link in links if link[0] in places)))

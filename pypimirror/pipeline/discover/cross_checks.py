@@ -30,7 +30,7 @@ from pypimirror.pipeline.run import Run
 from pypimirror.verify.proof import needs_structure
 
 
-class Pool(Struct):
+class OtherClaims(Struct):
     """The claims of other sources, by project id."""
 
     claims: dict[int, dict[str, list[Claim]]] = field(
@@ -49,11 +49,11 @@ class _Place(Struct, frozen=True):
     is_owner: bool  #: another address of the owner itself
 
 
-def pool(run: Run, read: Mapping[int, tuple[int, ProjectPage]]) -> Pool:
+def ask(run: Run, read: Mapping[int, tuple[int, ProjectPage]]) -> OtherClaims:
     """Ask other sources about pages. `read` maps a project id to its owner's position and its
     page.
     """
-    found = Pool()
+    found = OtherClaims()
     asked: list[tuple[int, _Place, ProjectPage]] = []
     for project_id, (position, page) in read.items():
         _add_locks(run, found, project_id, page)
@@ -71,7 +71,7 @@ def pool(run: Run, read: Mapping[int, tuple[int, ProjectPage]]) -> Pool:
     return found
 
 
-def _add_locks(run: Run, found: Pool, project_id: int, page: ProjectPage) -> None:
+def _add_locks(run: Run, found: OtherClaims, project_id: int, page: ProjectPage) -> None:
     """Add what locks claim of the files of a page."""
     claims = run.selection.claims(ProjectName(page.project))
     for file in page.files if claims else ():
@@ -84,7 +84,7 @@ def _jobs(asked: Sequence[tuple[int, _Place, ProjectPage]]) -> Iterator[FetchPag
         yield project_pages.page_job(number, place.upstream, (place.name, place.url), page.project)
 
 
-def _ask_links(run: Run, found: Pool, project_id: int, place: _Place, page: ProjectPage) -> None:
+def _ask_links(run: Run, found: OtherClaims, project_id: int, place: _Place, page: ProjectPage) -> None:
     """Take the claims of a page of links about the file names on a project's page.
 
     The owner has already said which project a name belongs to, so it is not guessed from the name.
@@ -99,7 +99,7 @@ def _ask_links(run: Run, found: Pool, project_id: int, place: _Place, page: Proj
 
 
 def _add(
-    found: Pool, project_id: int, place: _Place, page: ProjectPage, offered: Iterable[File]
+    found: OtherClaims, project_id: int, place: _Place, page: ProjectPage, offered: Iterable[File]
 ) -> None:
     """Add the claims of a source about files that are on the owner's page."""
     vouched = {file.filename: bool(file.digests) for file in page.files}

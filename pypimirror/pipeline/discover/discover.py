@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pypimirror.catalog.queries import doubts, files, projects, runs
@@ -39,8 +39,9 @@ from pypimirror.pipeline.discover import (
 )
 from pypimirror.pipeline.discover.alternates import Answer
 from pypimirror.pipeline.discover.decisions import keep, losses, replacing
-from pypimirror.pipeline.discover.decisions.decide import Decision, Terms, decide, to_json
+from pypimirror.pipeline.discover.decisions.decide import Decision, decide, to_json
 from pypimirror.pipeline.discover.decisions.held import believed
+from pypimirror.pipeline.discover.decisions.merging import Terms
 from pypimirror.pipeline.discover.links import upstream_links
 from pypimirror.pipeline.discover.lists import listings, lists, misses, trust
 from pypimirror.pipeline.run import Run
@@ -109,7 +110,7 @@ def _take(
         if problem is None:
             read.append(answer)
         elif problem.reason is not Reason.MISSING:
-            problems.append(msgspec.structs.replace(problem, project=row.name))
+            problems.append(replace(problem, project=row.name))
         elif (further := _next_upstream(run, row, position)) is not None:
             missing.append((row, further))
         else:
@@ -174,7 +175,7 @@ def _page_job(run: Run, row: ProjectRecord, position: int, is_doubtful: bool) ->
         return job
     if trust.is_contradicted(row):
         return job
-    return msgspec.structs.replace(job, etag=row.etag, last_modified=row.last_modified)
+    return replace(job, etag=row.etag, last_modified=row.last_modified)
 
 
 def _chunks(answers: Iterator[Answer]) -> Iterator[list[Answer]]:
@@ -192,80 +193,88 @@ def _chunks(answers: Iterator[Answer]) -> Iterator[list[Answer]]:
         yield chunk
 
 
+class _Evidence(Struct, frozen=True):
+    """What decides on the pages that one transaction takes. All mappings are by project id."""
+
+    pages: Mapping[int, tuple[int, ProjectPage]]  #: those that changed, with their upstream
+    held: Mapping[int, dict[str, FileRecord]]
+    belied: Mapping[int, Sequence[Problem]]  #: sizes that a digest contradicts
+    known: Mapping[int, metadata.Known]
+    others: cross_checks.OtherClaims
+    terms: Mapping[int, Terms]
+
+    def is_incomplete(self, project: int) -> bool:
+        """Whether a source could not be read, so that the decision may be wrong."""
+        known = self.known.get(project)
+        return project in self.others.failed or (known is not None and known.failed is not None)
+
+
 def _apply(run: Run, read: Sequence[Answer]) -> None:
     """Write the contents of pages into the catalog, in one transaction."""
     if not read:
         return
-    changed = {
-        row.id: (position, result.page)
-        for row, position, result, _ in read
-        if result.page is not None and not seen.is_unchanged(run, row, position, result)
-    }
-    held = _held(run, list(changed))
-    belied: dict[int, list[Problem]] = {}
-    for i, (position, page) in changed.items():
-        page, belied[i] = believed(page, held[i])
-        changed[i] = position, page
-    known = metadata.of_answers(run, read, changed)
-    pooled = cross_checks.pool(run, changed)
-    terms = {
-        row.id: terms_of(run, run.config.upstream[position], place)
-        for row, position, _, place in read
-    }
-    pages = {i: page for i, (_, page) in changed.items()}
-    further_digests.add(run, pages, held, pooled, terms)
+    evidence = _gather(run, read)
+    decisions: dict[int, Decision] = {}
     with run.catalog.write() as connection:
-        values: list[dict[str, Any]] = []
-        decisions: dict[int, Decision] = {}
-        replaced = (
-            (row.name, replacing.number(changed[i][1], held[i], pooled.claims[i], terms[i]))
-            for row, _, _, _ in read
-            if (i := row.id) in changed
-        )
-        lets_go = replacing.is_allowed(run, connection, replaced)
-        for row, position, result, place in read:
-            if row.id not in changed:
-                # After a page of an alternate, ask again: it may be older than the upstream's page.
-                values.append(
-                    seen.unchanged_values(run, row, position, result)
-                    | ({"needs_fetch": True} if place else {})
-                )
-                continue
-            page = changed[row.id][1]
-            upstream = run.config.upstream[position]
-            decision, columns = _read_page(
-                run,
-                row,
-                upstream,
-                replace(terms[row.id], lets_go=lets_go),
-                place,
-                page,
-                held[row.id],
-                pooled.claims[row.id],
-                known.get(row.id),
-            )
-            decision.refused.extend(belied[row.id])
-            decisions[row.id] = decision
-            columns |= seen.identity(run, row, position, result)
-            if place:
-                columns["needs_fetch"] = True
-            if row.id in pooled.failed or (row.id in known and known[row.id].failed):
-                # A source could not be read, so the decision may be wrong: fetch the page again.
-                columns |= {
-                    "etag": None,
-                    "last_modified": None,
-                    "page_digest": None,
-                    "needs_fetch": True,
-                }
-            values.append({"id": row.id, **columns})
+        lets_go = replacing.is_allowed(run, connection, _replaced(read, evidence))
+        values = [_new_columns(run, answer, evidence, lets_go, decisions) for answer in read]
         projects.change(connection, values)
         seen.note_serials(run, connection, read, decisions)
         storing.store(run, connection, decisions)
     for decision in decisions.values():
         for problem in decision.refused:
             run.reporter.problem(Stage.DISCOVER, problem)
-    run.ledger.failed(Stage.DISCOVER, pooled.failed.values())
-    metadata.report(run, known.values())
+    run.ledger.failed(Stage.DISCOVER, evidence.others.failed.values())
+    metadata.report(run, evidence.known.values())
+
+
+def _gather(run: Run, read: Sequence[Answer]) -> _Evidence:
+    """Collect what the catalog, the configuration and other sources say about pages."""
+    pages = {
+        row.id: (position, result.page)
+        for row, position, result, _ in read
+        if result.page is not None and not seen.is_unchanged(run, row, position, result)
+    }
+    held = _held(run, list(pages))
+    belied: dict[int, list[Problem]] = {}
+    for i, (position, page) in pages.items():
+        page, belied[i] = believed(page, held[i])
+        pages[i] = position, page
+    known = metadata.of_answers(run, read, pages)
+    others = cross_checks.ask(run, pages)
+    terms = {
+        row.id: terms_of(run, run.config.upstream[position], place)
+        for row, position, _, place in read
+    }
+    further_digests.add(run, {i: page for i, (_, page) in pages.items()}, held, others, terms)
+    return _Evidence(pages, held, belied, known, others, terms)
+
+
+def _replaced(read: Sequence[Answer], evidence: _Evidence) -> Iterator[tuple[str, int]]:
+    """Yield each project with the number of its files that changed digests would replace."""
+    for row, _, _, _ in read:
+        if row.id in evidence.pages:
+            _, page = evidence.pages[row.id]
+            claims, terms = evidence.others.claims[row.id], evidence.terms[row.id]
+            yield row.name, replacing.number(page, evidence.held[row.id], claims, terms)
+
+
+def _new_columns(
+    run: Run, answer: Answer, evidence: _Evidence, lets_go: bool, decisions: dict[int, Decision]
+) -> dict[str, Any]:
+    """Return the new columns of a project. Add the decision on its page if that has changed."""
+    row, position, result, place = answer
+    if row.id not in evidence.pages:
+        values = seen.unchanged_values(run, row, position, result)
+    else:
+        decisions[row.id], columns = _read_page(run, answer, evidence, lets_go)
+        values = {"id": row.id, **columns, **seen.identity(run, row, position, result)}
+        if evidence.is_incomplete(row.id):
+            values |= {"etag": None, "last_modified": None, "page_digest": None}
+            values["needs_fetch"] = True
+    if place:  # ask again: the page of an alternate may be older than the upstream's
+        values["needs_fetch"] = True
+    return values
 
 
 def _held(run: Run, ids: Sequence[int]) -> dict[int, dict[str, FileRecord]]:
@@ -290,19 +299,13 @@ def terms_of(run: Run, upstream: UpstreamSection, place: str) -> Terms:
 
 
 def _read_page(
-    run: Run,
-    row: ProjectRecord,
-    upstream: UpstreamSection,
-    terms: Terms,
-    place: str,
-    page: ProjectPage,
-    held: dict[str, FileRecord],
-    pooled: Mapping[str, Sequence[Claim]],
-    known: metadata.Known | None,
+    run: Run, answer: Answer, evidence: _Evidence, lets_go: bool
 ) -> tuple[Decision, dict[str, Any]]:
-    """Decide on a page of the upstream, or of its alternate `place`. Return that and new
-    columns.
-    """
+    """Decide on a page of the upstream, or of its alternate. Return that and new columns."""
+    row, position, _, place = answer
+    upstream = run.config.upstream[position]
+    page, held = evidence.pages[row.id][1], evidence.held[row.id]
+    known = evidence.known.get(row.id)
     if run.selection.follows:
         run.cache.versions[row.name] = project_pages.version_lines(page)
     metadata_of = known.files if known is not None else {}
@@ -312,24 +315,40 @@ def _read_page(
     lost = losses.of_page(run, page, held, selected, before)
     unwanted = keep.unwanted(run, row.name, page.files, held, before)
     if known is not None and known.undecided:
-        # If rules count releases, an undecided release could take the place of any other.
-        undecided = known.undecided
-        if upstream.newest or run.selection.counts(ProjectName(row.name)):
-            undecided = {file.filename for file in page.files}
-        selected = [
-            is_in if file.filename not in undecided else _is_in(held.get(file.filename))
-            for file, is_in in zip(page.files, selected, strict=True)
-        ]
+        selected = _as_before(run, upstream, page, selected, held, known.undecided)
     locations = project_pages.locations(page) if run.config.mirror.layout == "pypi" else {}
     links = upstream_links.links(run, upstream, place, page, selected, held)
-    decision = decide(page, held, selected, locations, pooled, terms, links, lost, unwanted)
+    decision = decide(
+        page,
+        held,
+        selected,
+        locations,
+        evidence.others.claims[row.id],
+        replace(evidence.terms[row.id], lets_go=lets_go),
+        links,
+        lost,
+        unwanted,
+    )
     if known is not None:
         decision.refused.extend(known.refused)
     decision.refused.extend(misses.unmet(run, upstream, page, held))
+    decision.refused.extend(evidence.belied[row.id])
     for warning in page.warnings:
         run.reporter.note("warning", f"{row.name}: {warning}")
+    return decision, _columns(run, page, upstream, selected, choice.until, known)
+
+
+def _columns(
+    run: Run,
+    page: ProjectPage,
+    upstream: UpstreamSection,
+    selected: Sequence[bool],
+    until: float | None,
+    known: metadata.Known | None,
+) -> dict[str, Any]:
+    """Return the columns of a project that a page decides on."""
     active = page.status is ProjectStatus.ACTIVE
-    return decision, {
+    return {
         "upstream": upstream.name,
         "api_version": ".".join(map(str, page.api_version)),
         "status": None if active else page.status.value,
@@ -337,12 +356,30 @@ def _read_page(
         "versions": to_json(project_pages.versions(page, selected)),
         "extra": to_json(page.extra),
         "selection": run.selection.digest,
-        "choice_until": choice.until,
+        "choice_until": until,
         "facts": known.column if known is not None else None,
         "removal_cause": None,
         "kept": None,
         "page_stale": True,
     }
+
+
+def _as_before(
+    run: Run,
+    upstream: UpstreamSection,
+    page: ProjectPage,
+    selected: Sequence[bool],
+    held: Mapping[str, FileRecord],
+    undecided: Collection[str],
+) -> list[bool]:
+    """Return the selection, with undecided files in or out as they are in the catalog."""
+    # If rules count releases, an undecided release could take the place of any other.
+    if upstream.newest or run.selection.counts(ProjectName(page.project)):
+        undecided = {file.filename for file in page.files}
+    return [
+        is_in if file.filename not in undecided else _is_in(held.get(file.filename))
+        for file, is_in in zip(page.files, selected, strict=True)
+    ]
 
 
 def _is_in(held: FileRecord | None) -> bool:

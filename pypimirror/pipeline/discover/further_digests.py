@@ -18,9 +18,9 @@ from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.layout import file_path
 from pypimirror.domain.model import Claim, File, ProjectPage
-from pypimirror.pipeline.discover.cross_checks import Pool
-from pypimirror.pipeline.discover.decisions.decide import ConflictError, Terms, pool
+from pypimirror.pipeline.discover.cross_checks import OtherClaims
 from pypimirror.pipeline.discover.decisions.held import MAIN, contradiction, digests_of
+from pypimirror.pipeline.discover.decisions.merging import ConflictError, Terms, merge
 from pypimirror.pipeline.run import Run
 from pypimirror.verify.protocol import Check
 
@@ -31,17 +31,17 @@ def add(
     run: Run,
     pages: Mapping[int, ProjectPage],
     held: Mapping[int, Mapping[str, FileRecord]],
-    pooled: Pool,
+    others: OtherClaims,
     terms: Mapping[int, Terms],
 ) -> None:
     """Add the digests of held files whose locks bring further algorithms. Keys are project ids."""
     asked: dict[int, tuple[str, FileRecord, tuple[str, ...]]] = {}
     for i, page in pages.items():
-        for file in _locked(page, pooled.claims.get(i, {})):
+        for file in _locked(page, others.claims.get(i, {})):
             old = held[i].get(file.filename)
             if old is None or old.proof is None or not _is_here(old):
                 continue
-            if new := _new(file, pooled.claims[i][file.filename], old, terms[i]):
+            if new := _new(file, others.claims[i][file.filename], old, terms[i]):
                 asked[old.id] = page.project, old, new
     jobs = (_job(*each) for each in asked.values())
     for result in run.hashed(jobs) if asked else ():
@@ -49,7 +49,7 @@ def add(
         if result.problem is not None or result.digests[MAIN] != digests_of(old).get(MAIN):
             continue
         digests = {algorithm: result.digests[algorithm] for algorithm in new}
-        claims = pooled.claims[old.project_id][old.filename]
+        claims = others.claims[old.project_id][old.filename]
         claims.insert(0, Claim(_SOURCE, digests, is_lock=True))
 
 
@@ -72,7 +72,7 @@ def _new(file: File, claims: Sequence[Claim], old: FileRecord, terms: Terms) -> 
     about other bytes.
     """
     try:
-        digests, _ = pool(file, claims, terms)
+        digests, _ = merge(file, claims, terms)
     except ConflictError:
         return ()
     if contradiction(digests, old, file.size) is not None:

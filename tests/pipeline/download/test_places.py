@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pypimirror.domain.model import Claim, File, Reason
-from pypimirror.pipeline.discover.decisions.decide import further_links
+from pypimirror.pipeline.discover.decisions.merging import further_links
 from pypimirror.upstream.collecting import MAX_LINKS, Collector
 from tests.corpus.build import make_sdist
 from tests.links import LinkMirror, page, put, with_digest

@@ -60,8 +60,14 @@ from pypimirror.domain.model import (
 from pypimirror.pipeline.backoff import MEANINGFUL
 from pypimirror.pipeline.discover.decisions import collisions
 from pypimirror.pipeline.discover.decisions.held import MAIN, contradiction, refusal
-from pypimirror.upstream.claims import rank
-from pypimirror.verify.proof import Proof, strongest
+from pypimirror.pipeline.discover.decisions.merging import (
+    ConflictError,
+    Terms,
+    further_links,
+    merge,
+    of_claim,
+)
+from pypimirror.verify.proof import strongest
 
 #: States of files that no page offers with bytes of this mirror.
 _UNSEEN = DUE | {State.FETCHED}
@@ -69,13 +75,7 @@ _UNSEEN = DUE | {State.FETCHED}
 _AWAITED = _UNSEEN | {State.LINKED}
 
 
-_REMEDIES = {
-    False: "name the one to believe with 'authoritative = true' in its [[upstream]]",
-    True: "make the lock again, if the other is right",
-}
 _UNCHECKED = "no source states its sha256, so installers could not check what its page links to"
-#: Proofs that a later claimed digest may contradict: nobody had claimed a digest before.
-_OWN = frozenset({Proof.STRUCTURE, Proof.PARTIAL, Proof.RELEASED})
 _TOO_MANY = (
     "the upstream changed the digests of more files, this one among them, than [delete] allows to "
     "leave their pages at once; the file stays as it is. If that is right, raise the limits for "
@@ -84,20 +84,6 @@ _TOO_MANY = (
 _OTHER_METADATA = (
     "the upstream announces other core metadata than the wheel contains; it is served without any"
 )
-
-
-class Terms(Struct, frozen=True):
-    """What the configuration says about trust."""
-
-    owner: str  #: the name of the upstream whose page is decided on
-    authoritative: str | None = None  #: the source whose claims win
-    replace_changed: bool = False  #: whether a changed digest replaces the file
-    keep: bool = False  #: whether files that the upstream deletes stay, with a mark
-    lets_go: bool = True  #: whether files that are replaced may leave their pages
-
-    def replaces(self, old: FileRecord) -> bool:
-        """Whether a claim that contradicts a proven file replaces the file."""
-        return self.replace_changed or old.proof in _OWN
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,16 +117,12 @@ class Decision(Struct):
     linked: int = 0  #: among them, files that pages link to at the upstream
 
 
-class ConflictError(Exception):
-    """Sources contradict each other about a digest. The message names both claims."""
-
-
 def decide(
     page: ProjectPage,
     held: Mapping[str, FileRecord],
     selected: Sequence[bool],
     locations: Mapping[str, str],
-    pooled: Mapping[str, Sequence[Claim]],
+    claims: Mapping[str, Sequence[Claim]],
     terms: Terms,
     links: Mapping[str, Link] = _NO_LINKS,
     lost: Mapping[str, Cause] = _NOTHING_LOST,
@@ -149,7 +131,7 @@ def decide(
     """Compare a page with the files of its project in the catalog.
 
     `selected` has one value for each of `page.files`. `locations` maps a file to its directory if
-    that is not the project's own. `pooled` has the claims of other sources. `links` has an entry
+    that is not the project's own. `claims` are those of other sources. `links` has an entry
     for each file that is not to be held here. `lost` has the cause for files that the upstream's
     claims deselect. `unwanted` names files that are not on the page and would not be selected.
     """
@@ -161,28 +143,23 @@ def decide(
             continue
         offered.add(file.filename)
         decision.found += 1
+        others = claims.get(file.filename, ())
         try:
-            digests, source = pool(file, pooled.get(file.filename, ()), terms)
+            digests, source = merge(file, others, terms)
         except ConflictError as conflict:
             decision.refused.append(refusal(Reason.DIGEST_CONFLICT, page, file, str(conflict)))
             continue
-        others = pooled.get(file.filename, ())
-        where = locations.get(file.filename)
-        row = columns(file, digests, source, where)
-        row["other_urls"] = to_json(further_links(file, others, terms.owner))
         old = held.get(file.filename)
+        where = locations.get(file.filename)
         link = links.get(file.filename, _HELD_HERE)
-        if not link.lasts and (why := collisions.taken(file.filename, where, old, places)):
-            decision.refused.append(refusal(Reason.DUPLICATE_NAME, page, file, why))
-            if old is None or State(old.state) in _UNSEEN:
+        if fault := _fault(file, old, where, digests, link, places):
+            decision.refused.append(refusal(fault[0], page, file, fault[1]))
+            if _is_unseen(old, link):
                 offered.discard(file.filename)
             continue
+        row = columns(file, digests, source, where)
+        row["other_urls"] = to_json(further_links(file, others, terms.owner))
         if link.lasts:
-            if fault := no_link(link, digests, old):
-                decision.refused.append(refusal(fault[0], page, file, fault[1]))
-                if old is None or (State(old.state) in _UNSEEN and not old.linked):
-                    offered.discard(file.filename)
-                continue
             row |= {"linked": True, "provenance": file.provenance if link.provenance else None}
             decision.linked += 1
         if old is None:
@@ -199,28 +176,25 @@ def decide(
     return decision
 
 
-def pool(file: File, others: Sequence[Claim], terms: Terms) -> tuple[dict[str, str], str | None]:
-    """Merge the claims of all sources about a file. Return the digests and the source of the best.
+def _fault(
+    file: File,
+    old: FileRecord | None,
+    location: str | None,
+    digests: Mapping[str, str],
+    link: Link,
+    places: Mapping[collisions.Place, str],
+) -> tuple[Reason, str] | None:
+    """Return why a file can neither be held nor linked to, or None."""
+    if link.lasts:
+        return no_link(link, digests, old)
+    if why := collisions.taken(file.filename, location, old, places):
+        return Reason.DUPLICATE_NAME, why
+    return None
 
-    The owner counts as the source if its own claims are as strong as any. Raises `ConflictError`.
-    """
-    if not others:  # the case of most files
-        return file.digests, terms.owner if file.digests else None
-    claims = [Claim(terms.owner, file.digests), *others]
-    trusted = [claim for claim in claims if claim.source == terms.authoritative and claim.digests]
-    trusted += [claim for claim in others if trusted and claim.is_lock]
-    digests: dict[str, tuple[str, str]] = {}
-    for claim in trusted or claims:
-        for algorithm, value in claim.digests.items():
-            before = digests.setdefault(algorithm, (value, claim.source))
-            if before[0] != value:
-                raise ConflictError(
-                    f"{before[1]} says that its {algorithm} is {before[0]}, and {claim.source} "
-                    f"says {value}; {_REMEDIES[claim.is_lock]}"
-                )
-    best = strongest(digests)
-    source = digests[best][1] if best else None
-    return {algorithm: value for algorithm, (value, _) in digests.items()}, source
+
+def _is_unseen(old: FileRecord | None, link: Link) -> bool:
+    """Whether no page offers a refused file, so that it counts as not offered."""
+    return old is None or (State(old.state) in _UNSEEN and not (link.lasts and old.linked))
 
 
 def _known(
@@ -239,37 +213,20 @@ def _known(
     target = _target(old, is_linked=is_linked)
     if old.proof is not None or old.linked:
         conflict = contradiction(digests, old, file.size)
-        if conflict is None and old.proof is None:
-            row["sha256"] = old.sha256
-        elif conflict is None:
-            # The proven digest and size stay. New claims of other algorithms are not taken over:
-            # only those of locks were compared with these bytes (`discover.further_digests`).
-            source = row.pop("proof_source")
-            for key in ("location", "sha256", "size", "digests"):
-                del row[key]
-            if old.proof_algorithm != MAIN and strongest(digests) == MAIN:
-                row |= {"proof": of_claim(source, terms), "proof_algorithm": MAIN}
-                row["proof_source"] = source
-            decision.reused += state in PROVEN and not is_linked
-        elif terms.replaces(old) and (terms.lets_go or state not in PROVEN):
-            if row["sha256"] is None and is_linked:
-                decision.refused.append(refusal(Reason.NO_PROOF, page, file, _UNCHECKED))
-                return
+        if conflict is None:
+            _keep_proof(row, old, digests, terms)
+            decision.reused += old.proof is not None and state in PROVEN and not is_linked
+        elif not terms.replaces(old) or (not terms.lets_go and state in PROVEN):
+            _refuse_change(decision, page, file, old, conflict, terms)
+            return
+        elif row["sha256"] is None and is_linked:
+            decision.refused.append(refusal(Reason.NO_PROOF, page, file, _UNCHECKED))
+            return
+        else:
             if not is_linked:
                 target = None if state in DUE else State.WANTED
             row["linked"] = row["linked"] if row["sha256"] is not None else None
             row["proof"] = None  # the old proof is of the old bytes
-        else:
-            answer = (Reason.DIGEST_CHANGED, conflict)
-            if terms.replaces(old):
-                answer = (Reason.DELETION_GUARD, _TOO_MANY)
-            decision.refused.append(refusal(answer[0], page, file, answer[1]))
-            if old.removal_cause in (
-                Cause.QUARANTINE,
-                Cause.DROPPED,
-            ):  # it is over, and they stay away
-                decision.gone.setdefault(Cause.UPSTREAM, []).append(old.id)
-            return
     row["kept"] = None
     changes = {key: value for key, value in row.items() if value != getattr(old, key)}
     if changes:
@@ -289,6 +246,39 @@ def _known(
         decision.moved.setdefault(target, []).append(old.id)
     if target is State.LINKED and state is State.FETCHED and old.proof is not None:
         decision.left.append(old.id)
+
+
+def _keep_proof(
+    row: dict[str, Any], old: FileRecord, digests: Mapping[str, str], terms: Terms
+) -> None:
+    """Keep the proven digest and size in the catalog: the new claims do not contradict them."""
+    if old.proof is None:
+        row["sha256"] = old.sha256  # of a file that a page has only linked
+        return
+    # New claims of other algorithms are not taken over: only those of locks were compared with
+    # these bytes (`discover.further_digests`).
+    source = row.pop("proof_source")
+    for key in ("location", "sha256", "size", "digests"):
+        del row[key]
+    if old.proof_algorithm != MAIN and strongest(digests) == MAIN:
+        row |= {"proof": of_claim(source, terms), "proof_algorithm": MAIN, "proof_source": source}
+
+
+def _refuse_change(
+    decision: Decision,
+    page: ProjectPage,
+    file: File,
+    old: FileRecord,
+    conflict: str,
+    terms: Terms,
+) -> None:
+    """Refuse a claim that contradicts a file that is held."""
+    reason, cause = Reason.DIGEST_CHANGED, conflict
+    if terms.replaces(old):
+        reason, cause = Reason.DELETION_GUARD, _TOO_MANY
+    decision.refused.append(refusal(reason, page, file, cause))
+    if old.removal_cause in (Cause.QUARANTINE, Cause.DROPPED):  # it is over, and they stay away
+        decision.gone.setdefault(Cause.UPSTREAM, []).append(old.id)
 
 
 def _target(old: FileRecord, *, is_linked: bool) -> State | None:
@@ -312,11 +302,6 @@ def no_link(
     if link.fault is None and MAIN not in digests and not is_known:
         return Reason.NO_PROOF, _UNCHECKED
     return link.fault
-
-
-def of_claim(source: str | None, terms: Terms) -> Proof:
-    """Return the level of proof that a claim of this source gives."""
-    return Proof.DIGEST if source == terms.owner else Proof.SHARED
 
 
 def _lacks_metadata(row: dict[str, Any], old: FileRecord) -> bool:
@@ -381,18 +366,6 @@ def columns(
         "extra": to_json(file.extra),
         "linked": None,
     }
-
-
-def further_links(file: File, others: Sequence[Claim], owner: str) -> list[tuple[str, str]]:
-    """Return the other links of a file as pairs of source and address, the owner's first.
-
-    Links of other sources are sorted by the strength of their proof. All copies must meet all
-    claims.
-    """
-    links = [(owner, url) for url in file.other_urls]
-    for claim in sorted(others, key=lambda claim: rank(claim.digests)):
-        links.extend((claim.source, url) for url in claim.urls)
-    return list(dict.fromkeys(links))
 
 
 def to_json(value: Iterable[Any] | None) -> str | None:

@@ -17,15 +17,15 @@ from pypimirror.catalog.queries import marks, totals
 from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.model import Claim, ProjectPage
-from pypimirror.pipeline.discover.decisions.decide import ConflictError, Terms, pool
 from pypimirror.pipeline.discover.decisions.held import contradiction
+from pypimirror.pipeline.discover.decisions.merging import ConflictError, Terms, merge
 from pypimirror.pipeline.run import Run
 
 
 def number(
     page: ProjectPage,
     held: Mapping[str, FileRecord],
-    pooled: Mapping[str, Sequence[Claim]],
+    claims: Mapping[str, Sequence[Claim]],
     terms: Terms,
 ) -> int:
     """Return how many files on its page the project would lose because of changed digests."""
@@ -37,7 +37,7 @@ def number(
         if State(old.state) not in PROVEN:
             continue
         try:
-            digests, _ = pool(file, pooled.get(file.filename, ()), terms)
+            digests, _ = merge(file, claims.get(file.filename, ()), terms)
         except ConflictError:  # refused
             continue
         found += contradiction(digests, old, file.size) is not None

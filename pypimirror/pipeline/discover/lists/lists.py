@@ -127,70 +127,88 @@ class _Found(Struct):
             self.unmatched = [entry for entry in self.unmatched if not entry.names(name)]
 
 
+class _Lists(Struct):
+    """What the upstreams answered when they were asked for their lists."""
+
+    asked: list[_Asked] = field(default_factory=list)
+    read: list[tuple[int, ListResult, ProjectList]] = field(default_factory=list)
+    failed: list[tuple[UpstreamSection, Problem]] = field(default_factory=list)
+    #: What to remember of each list that was read, by the name of its upstream.
+    memories: dict[str, dict[str, Any]] = field(default_factory=dict)
+    complete: bool = True  #: whether the lists of all upstreams so far are complete
+
+
 def compare(run: Run) -> None:
     """Read the lists of all upstreams and mark every project that may have changed.
 
     The lists are held in memory; the catalog is streamed past them.
     """
-    asked: list[_Asked] = []
-    memories: dict[str, dict[str, Any]] = {}  # what to remember of the lists that were read
-    failed: list[tuple[UpstreamSection, Problem]] = []
-    read: list[tuple[int, ListResult, ProjectList]] = []
-    complete = True  # whether the lists of all upstreams so far are complete
+    lists = _Lists()
     for position, upstream in enumerate(run.config.upstream):
-        known = simple.validators(run, upstream)
-        was_conditional = kind_of(upstream).has_pages and any(known.values())
-        with gate.open_to_requests(run):  # an upstream may take long to answer
-            answer, found = asking.fetch(run, upstream)
-        serials = None
-        own = answer.problem is None  # an alternate's list may lack new projects
-        has_none = found is None and _has_none(run, upstream, answer)
-        if found is not None:
-            serials = trust.believed(run, upstream.name, _serials(found))
-            done = complete and own and None not in serials.values()
-            memories[upstream.name] = asking.memory(run, answer, found, done=done)
-            read.append((position, answer, found))
-        elif not answer.not_modified and answer.problem is not None:
-            failed.append((upstream, answer.problem))
-        run.cache.read.add(upstream.name)
-        run.ledger.answered = run.ledger.answered or answer.problem is None or has_none
-        is_moved = found is not None and own and was_conditional
-        asked.append(
-            _Asked(upstream, position, serials, answer.not_modified, is_moved, has_none, complete)
-        )
-        complete = complete and (has_none or (own and (found is not None or answer.not_modified)))
-    if failed and not _go_on_without(run, failed, asked):
+        _ask(run, position, upstream, lists)
+    if lists.failed and not _go_on_without(run, lists.failed, lists.asked):
         return
-    if all(one.serials == {} for one in asked):
+    if all(one.serials == {} for one in lists.asked):
         listings.tell_empty(run)
-    shown = _hold_against_catalog(run, asked, complete=complete)
-    if complete:
+    shown = _hold_against_catalog(run, lists.asked, complete=lists.complete)
+    if lists.complete:
         _tell_unmatched(run, shown)
-    _note_places(run, read, shown)
+    _note_places(run, lists.read, shown)
+    _mark(run, lists, shown)
+    run.ledger.count(projects_seen=shown.seen)
+
+
+def _ask(run: Run, position: int, upstream: UpstreamSection, lists: _Lists) -> None:
+    """Ask an upstream for its list, and add the answer to `lists`."""
+    known = simple.validators(run, upstream)
+    was_conditional = kind_of(upstream).has_pages and any(known.values())
+    with gate.open_to_requests(run):  # an upstream may take long to answer
+        answer, found = asking.fetch(run, upstream)
+    serials = None
+    own = answer.problem is None  # an alternate's list may lack new projects
+    has_none = found is None and _has_none(run, upstream, answer)
+    if found is not None:
+        serials = trust.believed(run, upstream.name, _serials(found))
+        done = lists.complete and own and None not in serials.values()
+        lists.memories[upstream.name] = asking.memory(run, answer, found, done=done)
+        lists.read.append((position, answer, found))
+    elif not answer.not_modified and answer.problem is not None:
+        lists.failed.append((upstream, answer.problem))
+    run.cache.read.add(upstream.name)
+    run.ledger.answered = run.ledger.answered or answer.problem is None or has_none
+    asked = _Asked(
+        upstream,
+        position,
+        serials,
+        is_unchanged=answer.not_modified,
+        is_moved=found is not None and own and was_conditional,
+        has_none=has_none,
+        new_ones=lists.complete,
+    )
+    lists.asked.append(asked)
+    is_complete = has_none or (own and (found is not None or answer.not_modified))
+    lists.complete = lists.complete and is_complete
+
+
+def _mark(run: Run, lists: _Lists, shown: _Found) -> None:
+    """Mark the projects that may have changed, and remember the lists, in one transaction."""
     with run.catalog.write() as connection:
         for position, listed in shown.changed.items():
             name = run.config.upstream[position].name
             for chunk in projects.chunks(listed):
-                places = run.cache.places[name]
-                chunk = (
-                    [each._replace(place=places.get(each.name)) for each in chunk]
-                    if places
-                    else chunk
-                )
                 projects.to_look_as_listed(connection, chunk, name)
         number = sum(map(len, shown.changed.values())) + shown.seen
-        for one in asked:
+        for one in lists.asked:
             if _is_silent(one, shown):
                 projects.check_again(connection, one.upstream.name, number)
         projects.to_look(connection, shown.missing)
         # In the transaction of the last marks: a list that counts as read is not read again.
-        for name, values in memories.items():
+        for name, values in lists.memories.items():
             projects.set_list(connection, name, **values)
             marks.write_once(connection, HAS_LIST.of(name), "")
-        for position, _, _ in read:
+        for position, _, _ in lists.read:
             mark = LIST_READ.of(run.config.upstream[position].name)
             marks.write(connection, mark, ListRead(run.id, shown.selected[position]))
-    run.ledger.count(projects_seen=shown.seen)
 
 
 def _tell_unmatched(run: Run, shown: _Found) -> None:
