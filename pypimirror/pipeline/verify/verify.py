@@ -230,33 +230,9 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
     moves: list[tuple[Path | str, str]] = []
     digests: dict[str, bytes] = {}
     for fetched, level, result in good:
-        row, seen = fetched.row, fetched.seen
         metadata = _metadata(run, fetched, result, wrong)
-        if metadata:
-            extracted = run.workspace.staged_metadata(row.id)
-            moves.append((extracted, fetched.relative + METADATA_SUFFIX))
-            digests[fetched.relative + METADATA_SUFFIX] = metadata
-        if fetched.staged:
-            adopt.clear_way(run, batch, row)
-            provenance.let_go(run, row, seen.sha256)
-            moves.append((run.workspace.staged_text(row.id), fetched.relative))
-            digests[fetched.relative] = seen.sha256
-        verified.append(
-            {
-                "id": row.id,
-                "size": seen.size,
-                "sha256": seen.sha256,
-                "proof": int(level),
-                "proof_algorithm": _algorithm(fetched),
-                "proven_at": run.now,
-                "stamp": seen.stamp,  # just compared; most moves do not change it
-                "metadata_sha256": metadata or None,
-                "provenance_sha256": provenance.held(run, row, seen.sha256),
-                "withdrawn_at": None,
-                "linked": None,
-                **backoff.CLEAN,
-            }
-        )
+        _prepare_moves(run, batch, fetched, metadata, moves, digests)
+        verified.append(_proven(run, fetched, level, metadata))
     blocked: dict[str, Problem] = {}
     stamps = run.storage.place(moves, blocked, digests)
     run.storage.flush()
@@ -268,13 +244,61 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
         for values in verified:
             values["stamp"] = stamps.get(places[values["id"]], values["stamp"])
     problems.extend((*wrong, *stuck.values()))
-    ids = {(each.fetched.row.filename, each.fetched.row.project): each.fetched.row for each in good}
+    _note_verified(run, good, verified, wrong)
+
+
+def _prepare_moves(
+    run: Run,
+    batch: Batch,
+    fetched: _Fetched,
+    metadata: bytes,
+    moves: list[tuple[Path | str, str]],
+    digests: dict[str, bytes],
+) -> None:
+    """Add the moves of a file and of its core metadata, and the digests of what is moved."""
+    row, place = fetched.row, fetched.relative
+    if metadata:
+        moves.append((run.workspace.staged_metadata(row.id), place + METADATA_SUFFIX))
+        digests[place + METADATA_SUFFIX] = metadata
+    if fetched.staged:
+        adopt.clear_way(run, batch, row)
+        provenance.let_go(run, row, fetched.seen.sha256)
+        moves.append((run.workspace.staged_text(row.id), place))
+        digests[place] = fetched.seen.sha256
+
+
+def _proven(run: Run, fetched: _Fetched, level: Proof, metadata: bytes) -> dict[str, Any]:
+    """Return the new columns of a proven file."""
+    row, seen = fetched.row, fetched.seen
+    return {
+        "id": row.id,
+        "size": seen.size,
+        "sha256": seen.sha256,
+        "proof": int(level),
+        "proof_algorithm": _algorithm(fetched),
+        "proven_at": run.now,
+        "stamp": seen.stamp,  # just compared; most moves do not change it
+        "metadata_sha256": metadata or None,
+        "provenance_sha256": provenance.held(run, row, seen.sha256),
+        "withdrawn_at": None,
+        "linked": None,
+        **backoff.CLEAN,
+    }
+
+
+def _note_verified(
+    run: Run, good: Sequence[_Good], verified: Sequence[dict[str, Any]], wrong: Iterable[Problem]
+) -> None:
+    """Note in the catalog that files are proven and in place."""
+    rows = [each.fetched.row for each in good]
+    projects_of = {(row.filename, row.project): row.project_id for row in rows}
     with run.catalog.write() as connection:
         files.move(connection, State.VERIFIED, verified, run.id)
         # Every run reports these until the upstream announces something else.
-        refusals = ((ids[key].project_id, p) for p in wrong if (key := (p.file, p.project)) in ids)
+        named = ((projects_of.get((p.file, p.project)), p) for p in wrong)
+        refusals = ((project, problem) for project, problem in named if project is not None)
         doubts.add_refusals(connection, refusals)
-        projects.touch(connection, {each.fetched.row.project_id for each in good})
+        projects.touch(connection, {row.project_id for row in rows})
     levels = Counter(f"proven_by_{level.label}" for _, level, _ in good)
     size = sum(values["size"] for values in verified)
     run.ledger.count(files_verified=len(good), bytes_verified=size, **levels)
