@@ -184,53 +184,77 @@ def _parse_html(body: bytes, url: str, charset: str | None) -> ProjectList:
     version: tuple[int, int] = (1, 0)
     warnings: tuple[str, ...] = ()
     is_index = False
-    base = without_credentials(url)
-    files = 0
-    projects: dict[str, ListedProject] = {}
-    links: dict[str, str] = {}
-    is_directory = False
-    bare: set[str] = set()  # names with an ending whose links are not those of directories
     signs = people.Signs(text)
-    leads_below = False
+    links = _Links(url)
     for tag in markup.tags(text):
         signs.read(tag)
         if tag.name == "a" and "href" in tag.attributes:
-            href = tag.attributes["href"]
-            name = _linked_project(href, markup.link_text(text, tag))
-            if name and _leads_up(href, base, url):
-                continue
-            leads_below = leads_below or bool(name and _leads_below(href, base, url))
-            files += not name and _is_file(href)
-            if name and _leads_to_directory(href):
-                is_directory = True
-                bare.discard(name)
-            elif name and name not in projects and "." in name:
-                bare.add(name)
-            if name and name not in projects:
-                projects[name] = ListedProject(name)
-                if link := _elsewhere(href, base, name, url):
-                    links[name] = link
+            links.read(tag.attributes["href"], markup.link_text(text, tag))
         elif (
             tag.name == "meta"
             and tag.attributes.get("name", "").lower() == "pypi:repository-version"
         ):
             is_index = True
             version, warnings = api_version(tag.attributes.get("content", ""), url=url)
-        elif tag.name == "base" and not links:
-            base = urljoin(base, tag.attributes.get("href", "").strip())
-    if is_directory:  # a directory may contain files such as README.txt
-        for name in bare:
-            del projects[name]
-        files += len(bare)
-    if not projects and files:
-        raise unusable(Reason.BAD_PAGE, FLAT.format(files), url=url)
-    if not is_index and not leads_below and (fault := signs.fault()):
+        elif tag.name == "base":
+            links.rebase(tag.attributes.get("href", "").strip())
+    links.drop_files_of_directory()
+    if not links.projects and links.files:
+        raise unusable(Reason.BAD_PAGE, FLAT.format(links.files), url=url)
+    if not is_index and not links.lead_below and (fault := signs.fault()):
         raise unusable(Reason.BAD_PAGE, fault, url=url)
-    if not projects and not is_index:
+    if not links.projects and not is_index:
         raise unusable(Reason.BAD_PAGE, "it has no links to projects", url=url)
-    if files and not url.startswith("file:"):  # in a local directory, files make up the projects
-        warnings = (*warnings, f"left out: {number_of(files, 'link')} to files beside the projects")
-    return ProjectList(list(projects.values()), version, None, warnings, links)
+    if links.files and not url.startswith("file:"):  # a local directory's projects are its files
+        left_out = f"left out: {number_of(links.files, 'link')} to files beside the projects"
+        warnings = (*warnings, left_out)
+    return ProjectList(list(links.projects.values()), version, None, warnings, links.elsewhere)
+
+
+class _Links:
+    """The links of a list in HTML, sorted into projects and files."""
+
+    def __init__(self, url: str) -> None:
+        self.projects: dict[str, ListedProject] = {}
+        self.elsewhere: dict[str, str] = {}  #: unusual addresses of pages, by project
+        self.files = 0  #: links to files
+        self.lead_below = False  #: some project's link leads below the list
+        self._url = url
+        self._base = without_credentials(url)
+        self._is_directory = False
+        #: Names with an ending whose links are not those of directories.
+        self._bare: set[str] = set()
+
+    def rebase(self, href: str) -> None:
+        """Resolve all further links against `href`, unless a project's address is known already."""
+        if not self.elsewhere:
+            self._base = urljoin(self._base, href)
+
+    def read(self, href: str, text: str) -> None:
+        """Add a link with its text."""
+        name = _linked_project(href, text)
+        if not name:
+            self.files += _is_file(href)
+            return
+        if _leads_up(href, self._base, self._url):
+            return
+        self.lead_below = self.lead_below or _leads_below(href, self._base, self._url)
+        if _leads_to_directory(href):
+            self._is_directory = True
+            self._bare.discard(name)
+        elif name not in self.projects and "." in name:
+            self._bare.add(name)
+        if name not in self.projects:
+            self.projects[name] = ListedProject(name)
+            if link := _elsewhere(href, self._base, name, self._url):
+                self.elsewhere[name] = link
+
+    def drop_files_of_directory(self) -> None:
+        """Count names with an ending as files if this is a directory: it may have a README.txt."""
+        if self._is_directory:
+            for name in self._bare:
+                del self.projects[name]
+            self.files += len(self._bare)
 
 
 def _leads_to_directory(href: str) -> bool:
