@@ -31,7 +31,7 @@ from benchmarks.report import columns
 from benchmarks.rounds import tell
 from benchmarks.scale import server
 from pypimirror.config.settings import load
-from pypimirror.serve.pages.messages import Asked, encode, read_answer
+from pypimirror.serve.pages.messages import PageRequest, encode, read_answer
 
 #: Milliseconds that each kind of page may take, and bytes of a first visit.
 PROJECT, SEARCH, STATUS, FIRST = 5.0, 50.0, 100.0, 50_000
@@ -63,7 +63,9 @@ class Pages:
         assert self._child.stdin
         assert self._child.stdout
         cpu, clock = self._cpu(), time.perf_counter()
-        self._child.stdin.write(encode(Asked(path, query, "http://mirror.test/", False)) + b"\n")
+        self._child.stdin.write(
+            encode(PageRequest(path, query, "http://mirror.test/", False)) + b"\n"
+        )
         self._child.stdin.flush()
         answer = read_answer(self._child.stdout.readline())
         body = self._child.stdout.read(answer.length)

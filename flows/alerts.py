@@ -33,8 +33,8 @@ FAILED, LATE, STUCK, CRASHED = names = tuple(
 )
 
 #: State names: the name of an event contains the name of a state, not its type.
-_FAILURES = {"Failed", "Incomplete", "Crashed", "TimedOut"}
-_ENDS = _FAILURES | {"Completed", "Cancelled", "Skipped"}
+FAILURES = {"Failed", "Incomplete", "Crashed", "TimedOut"}
+ENDS = FAILURES | {"Completed", "Cancelled", "Skipped"}
 _BLOCK = "pypimirror-alerts"
 
 
@@ -67,7 +67,7 @@ def _automations(config: Config) -> Iterator[AutomationCore]:
     yield AutomationCore(
         name=CRASHED,
         description="No heartbeat: the process of the run is gone.",
-        trigger=_absence("heartbeat", {"heartbeat"} | _ENDS, SILENCE),
+        trigger=_absence("heartbeat", {"heartbeat"} | ENDS, SILENCE),
         actions=[
             ChangeFlowRunState(state=StateType.CRASHED, message="Crashed: its process is gone")
         ],
@@ -80,9 +80,9 @@ def _automations(config: Config) -> Iterator[AutomationCore]:
     block = webhook.save(_BLOCK, overwrite=True)
     late, stuck = config.alerts.late, config.alerts.stuck
     for name, what, trigger in (
-        (FAILED, "failed", _presence(_FAILURES)),
-        (LATE, "late", _absence("Late", _ENDS | {"Pending", "Running"}, late, _of_no_shard())),
-        (STUCK, "stuck", _absence("Running", _ENDS, stuck)),
+        (FAILED, "failed", _presence(FAILURES)),
+        (LATE, "late", _absence("Late", ENDS | {"Pending", "Running"}, late, _of_no_shard())),
+        (STUCK, "stuck", _absence("Running", ENDS, stuck)),
     ):
         action = CallWebhook(block_document_id=block, payload=_payload(what, config))
         yield AutomationCore(name=name, trigger=trigger, actions=[action])

@@ -134,7 +134,7 @@ def _work_off(run: Run, call: Call, config: str, numbers: Sequence[int], first: 
 def _wait(shards: Shards, do_rest: Callable[[], None]) -> None:
     """Show the progress of shards until no project is left."""
     run = shards.run
-    progress = Progress(run)
+    progress = ShardProgress(run)
     alone_since = clock.steady()
     while shards.is_work_left():
         rows = shards.rows()
@@ -197,7 +197,7 @@ _ENDS = {
 
 
 @dataclass
-class Progress:
+class ShardProgress:
     """Shows what the shards of a run have done so far."""
 
     run: Run

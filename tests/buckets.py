@@ -31,8 +31,8 @@ from msgspec.structs import replace
 from pypimirror.domain.objects.bucket import Bucket
 from pypimirror.storage.s3.clients import Patience
 from tests import tools
+from tests.environment import in_memory
 from tests.ports import free_port
-from tests.postgresql import _memory
 from tests.simulator.tls import NAMES, make_context
 
 NAME = "mirrors"
@@ -120,7 +120,7 @@ def why_not() -> str | None:
 def seaweed() -> Iterator[Server]:
     """Run SeaweedFS, with a bucket."""
     ca, certificate, key = _certificate()
-    with tempfile.TemporaryDirectory(prefix="seaweed-", dir=_memory()) as directory:
+    with tempfile.TemporaryDirectory(prefix="seaweed-", dir=in_memory()) as directory:
         identities = Path(directory, "s3.json")
         identities.write_text(json.dumps(_IDENTITIES))
         ports = [free_port() for _ in range(10)]
@@ -231,7 +231,7 @@ process.stdin.on("end", process.exit).resume()
 def s3rver() -> Iterator[Server]:
     """Run s3rver, which ignores the conditions of writes without a word, with a bucket."""
     modules = tools.node_modules("s3rver")
-    with tempfile.TemporaryDirectory(prefix="s3rver-", dir=_memory()) as directory:
+    with tempfile.TemporaryDirectory(prefix="s3rver-", dir=in_memory()) as directory:
         script = _S3RVER % (KEY, SECRET, NAME)
         process = subprocess.Popen(
             ["node", "--openssl-legacy-provider", "-e", script, directory],

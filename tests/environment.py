@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 
 #: Settings that tests and their children must not see.
 FOREIGN = (
@@ -44,3 +46,14 @@ def isolated(**more: str) -> dict[str, str]:
     """Return this process's environment without foreign settings, and with those of the tests."""
     kept = {k: v for k, v in os.environ.items() if not k.upper().startswith(FOREIGN)}
     return kept | SETTINGS | more
+
+
+def in_memory() -> str | None:
+    """Return a directory in memory; None without one that has a gigabyte left.
+
+    Making and dropping databases is ten times as fast there.
+    """
+    memory = Path("/dev/shm")
+    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 1 << 30:
+        return str(memory)
+    return None

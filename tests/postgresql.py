@@ -20,6 +20,7 @@ from typing import Any
 
 import psycopg
 
+from tests.environment import in_memory
 from tests.ports import free_port
 
 #: Users for the server if the tests run as root, because the server refuses to run as root.
@@ -162,7 +163,7 @@ def why_not() -> str | None:
 def running(settings: dict[str, str] = FAST) -> Iterator[Server]:
     """Run a server of one's own, in a directory that is removed at the end."""
     # Not below pytest's directories, which only their owner may enter.
-    with tempfile.TemporaryDirectory(prefix="postgresql-", dir=_memory()) as directory:
+    with tempfile.TemporaryDirectory(prefix="postgresql-", dir=in_memory()) as directory:
         server = Server(Path(directory), settings)
         server.start()
         try:
@@ -202,11 +203,3 @@ def _unprivileged() -> str | None:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
     return next((name for name in USERS if name in known), None)
-
-
-def _memory() -> str | None:
-    """Return a directory in memory, where making and dropping databases is ten times as fast."""
-    memory = Path("/dev/shm")
-    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 1 << 30:
-        return str(memory)
-    return None

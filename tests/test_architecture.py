@@ -302,6 +302,21 @@ def test_no_import_is_hidden_in_a_string(file: Path) -> None:
             assert isinstance(module, ast.Constant) and not module.value.startswith("pypimirror")
 
 
+def test_a_private_name_stays_in_its_module() -> None:
+    """A name that another module needs is public, in tests as well."""
+    folders = ("pypimirror", "flows", "tasks", "tests", "benchmarks")
+    found = [
+        f"{name_of(file)}: {node.module}.{alias.name}"
+        for folder in folders
+        for file in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(parsed(file))
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in folders
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    ]
+    assert not found
+
+
 def test_programs_in_the_texts_of_tests_import_what_exists() -> None:
     """Neither lint nor types look into a text, and some of these tests run in CI only."""
     found: set[str] = set()
@@ -340,13 +355,13 @@ WRITERS = {
     "storage/workspace.py": "staging and quarantine",
     "storage/parts.py": "staging",
     "storage/slots.py": "staging",
-    "pipeline/context/held.py": "copies of objects, which it removes again",
+    "pipeline/context/stored_files.py": "copies of objects, which it removes again",
     "storage/lock.py": "the lock",
     "on_demand/store.py": "the store of a fetcher, in the private directory",
     "on_demand/index.py": "the store, in a child",
     "on_demand/keeping/source.py": "staging: what the store has",
     "system/regular.py": "new files, for those who write",
-    "storage/links.py": "an SQLite catalog, and what waits in staging, parted from their copies",
+    "storage/hard_links.py": "an SQLite catalog and what waits in staging, parted from copies",
     "system/streams.py": "nothing: it opens the null device",
     "storage/s3/storage.py": "staging, and a copy for quarantine; what is served is in the bucket",
     "storage/changes.py": "a list that the configuration asks for, wherever it says",

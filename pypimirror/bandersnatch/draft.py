@@ -15,7 +15,7 @@ from typing import Any
 Table = dict[str, Any]
 
 
-class Outcome(StrEnum):
+class OptionOutcome(StrEnum):
     """What became of an option."""
 
     TAKEN = "taken over"
@@ -30,7 +30,7 @@ class Translated:
 
     section: str
     option: str
-    outcome: Outcome
+    outcome: OptionOutcome
     note: str  #: the new line; or why there is none, and what to do
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class Translated:
 
 
 #: Outcome and note of one option.
-Answer = tuple[Outcome, str]
+OptionResult = tuple[OptionOutcome, str]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Option:
     section: str
     name: str
     meaning: str
-    take: Callable[[Draft, str], Answer] | None = None
-    outcome: Outcome = Outcome.NOT_NEEDED
+    take: Callable[[Draft, str], OptionResult] | None = None
+    outcome: OptionOutcome = OptionOutcome.NOT_NEEDED
     plugins: tuple[str, ...] = ()
 
 

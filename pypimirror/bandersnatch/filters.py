@@ -14,7 +14,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pypimirror.bandersnatch.draft import Answer, Draft, Option, Outcome
+from pypimirror.bandersnatch.draft import Draft, Option, OptionOutcome, OptionResult
 from pypimirror.domain.formats import FORMATS, SDIST_ENDINGS
 from pypimirror.domain.metadata.fields import FIELDS
 from pypimirror.system import texts
@@ -54,16 +54,16 @@ _TYPES = {each.packagetype: each.type for each in FORMATS}
 # --- Projects and releases by name ----------------------------------------------------------------
 
 
-def _enabled(draft: Draft, _value: str) -> Answer:
+def _enabled(draft: Draft, _value: str) -> OptionResult:
     strangers = [p for p in draft.lines("plugins", "enabled") if p not in (*PLUGINS, "all")]
     if draft.uses("prerelease_release") and not draft.lines("filter_prerelease", "packages"):
         draft.set("select", "prereleases", False)
     if strangers:
-        return Outcome.NOT_POSSIBLE, f"plug-ins that pypimirror does not know: {strangers}"
-    return Outcome.TAKEN, "what they leave out is in [select]"
+        return OptionOutcome.NOT_POSSIBLE, f"plug-ins that pypimirror does not know: {strangers}"
+    return OptionOutcome.TAKEN, "what they leave out is in [select]"
 
 
-def _wanted(draft: Draft, _value: str) -> Answer:
+def _wanted(draft: Draft, _value: str) -> OptionResult:
     """Translate both kinds of allow lists. If both are there, a project must be on both."""
     listed = [Requirement(line) for line in draft.lines("allowlist", "packages")]
     if not draft.uses("allowlist_project", "allowlist_release"):
@@ -76,11 +76,11 @@ def _wanted(draft: Draft, _value: str) -> Answer:
     is_pinned = draft.uses("project_requirements_pinned")
     if not files:
         if not listed:
-            return Outcome.NOT_NEEDED, "it names no project"
-        return Outcome.TAKEN, draft.extend("select", "projects", list(map(_plain, listed)))
+            return OptionOutcome.NOT_NEEDED, "it names no project"
+        return OptionOutcome.TAKEN, draft.extend("select", "projects", list(map(_plain, listed)))
     if is_pinned and not listed:
         line = draft.extend("select", "projects", [f"-r {file}" for file in files])
-        return Outcome.TAKEN, f"{line}: with their includes and markers"
+        return OptionOutcome.TAKEN, f"{line}: with their includes and markers"
     required = [each for file in files for each in _requirements(file)]
     if not is_pinned:
         required = [Requirement(each.name) for each in required]
@@ -88,7 +88,7 @@ def _wanted(draft: Draft, _value: str) -> Answer:
     if not names:
         raise ValueError("no project is on all allow lists; name at least one")
     line = draft.extend("select", "projects", names)
-    return Outcome.TAKEN, f"{line}: as the files are now; write `-r FILE` to follow them"
+    return OptionOutcome.TAKEN, f"{line}: as the files are now; write `-r FILE` to follow them"
 
 
 def _both(first: Sequence[Requirement], second: Sequence[Requirement]) -> Iterator[Requirement]:
@@ -125,28 +125,28 @@ def _requirements(file: Path) -> Iterator[Requirement]:
             yield Requirement(text)
 
 
-def _requirements_path(_draft: Draft, _value: str) -> Answer:
-    return Outcome.TAKEN, "in the paths of [select] projects"
+def _requirements_path(_draft: Draft, _value: str) -> OptionResult:
+    return OptionOutcome.TAKEN, "in the paths of [select] projects"
 
 
-def _unwanted(draft: Draft, _value: str) -> Answer:
+def _unwanted(draft: Draft, _value: str) -> OptionResult:
     listed = [Requirement(line) for line in draft.lines("blocklist", "packages")]
     if not draft.uses("blocklist_release"):
         listed = [each for each in listed if not each.specifier]
     if not listed:
-        return Outcome.NOT_NEEDED, "it names nothing that the enabled plug-ins act on"
-    return Outcome.TAKEN, draft.extend("select", "exclude", list(map(_plain, listed)))
+        return OptionOutcome.NOT_NEEDED, "it names nothing that the enabled plug-ins act on"
+    return OptionOutcome.TAKEN, draft.extend("select", "exclude", list(map(_plain, listed)))
 
 
-def _regex_packages(draft: Draft, _value: str) -> Answer:
+def _regex_packages(draft: Draft, _value: str) -> OptionResult:
     patterns = [_expression(line) for line in draft.lines("filter_regex", "packages")]
     line = draft.extend("select", "exclude", patterns)
-    return Outcome.TAKEN, f"{line}: matched with normalized names"
+    return OptionOutcome.TAKEN, f"{line}: matched with normalized names"
 
 
-def _regex_releases(draft: Draft, _value: str) -> Answer:
+def _regex_releases(draft: Draft, _value: str) -> OptionResult:
     patterns = [_expression(line) for line in draft.lines("filter_regex", "releases")]
-    return Outcome.TAKEN, draft.extend("select", "exclude_versions", patterns)
+    return OptionOutcome.TAKEN, draft.extend("select", "exclude_versions", patterns)
 
 
 def _expression(pattern: str, *, anywhere: bool = False) -> str:
@@ -157,32 +157,35 @@ def _expression(pattern: str, *, anywhere: bool = False) -> str:
     return f"/{text}/"
 
 
-def _prereleases(draft: Draft, _value: str) -> Answer:
+def _prereleases(draft: Draft, _value: str) -> OptionResult:
     names = draft.lines("filter_prerelease", "packages")
     if not names:
-        return Outcome.TAKEN, draft.set("select", "prereleases", False)
+        return OptionOutcome.TAKEN, draft.set("select", "prereleases", False)
     plain = re.compile(r"[\w.-]+", re.ASCII)
     entries = [name if plain.fullmatch(name) else _expression(name) for name in names]
-    return Outcome.TAKEN, draft.rule(entries, "prereleases", False)
+    return OptionOutcome.TAKEN, draft.rule(entries, "prereleases", False)
 
 
-def _keep(draft: Draft, value: str) -> Answer:
+def _keep(draft: Draft, value: str) -> OptionResult:
     if int(value) < 1:
-        return Outcome.NOT_NEEDED, "every release is kept"
+        return OptionOutcome.NOT_NEEDED, "every release is kept"
     line = draft.set("select", "latest", int(value))
-    return Outcome.TAKEN, f"{line}: of the releases that the other keys select"
+    return OptionOutcome.TAKEN, f"{line}: of the releases that the other keys select"
 
 
-def _sort_by(draft: Draft, value: str) -> Answer:
+def _sort_by(draft: Draft, value: str) -> OptionResult:
     if value not in ("time", "version"):
-        return Outcome.NOT_NEEDED, "bandersnatch sorts by version then, and so does pypimirror"
-    return Outcome.TAKEN, draft.set("select", "latest_by", value)
+        return (
+            OptionOutcome.NOT_NEEDED,
+            "bandersnatch sorts by version then, and so does pypimirror",
+        )
+    return OptionOutcome.TAKEN, draft.set("select", "latest_by", value)
 
 
 # --- Files ----------------------------------------------------------------------------------------
 
 
-def _platforms(draft: Draft, value: str) -> Answer:
+def _platforms(draft: Draft, value: str) -> OptionResult:
     patterns: list[str] = []
     unknown = []
     for tag in value.lower().split():
@@ -198,9 +201,12 @@ def _platforms(draft: Draft, value: str) -> Answer:
             unknown.append(tag)
     left = f"; bandersnatch does not know {unknown} either" if unknown else ""
     if not patterns:
-        return Outcome.NOT_NEEDED, f"it names no platform{left}"
+        return OptionOutcome.NOT_NEEDED, f"it names no platform{left}"
     line = draft.extend("select", "exclude_files", patterns)
-    return Outcome.TAKEN, f"{line}{left}. `platforms` and `python` can say instead what to include"
+    return (
+        OptionOutcome.TAKEN,
+        f"{line}{left}. `platforms` and `python` can say instead what to include",
+    )
 
 
 def _mark(pattern: str) -> str:
@@ -212,7 +218,7 @@ def _exempt(draft: Draft) -> list[str]:
     return [Requirement(line).name for line in draft.lines("allowlist", "packages")]
 
 
-def _max_size(draft: Draft, value: str) -> Answer:
+def _max_size(draft: Draft, value: str) -> OptionResult:
     found = re.fullmatch(r"([0-9.]+)\s*(?:([KMGTP])I?B?|B|BYTES?)?", value.upper())
     if found is None:
         raise ValueError(f"{value!r} is no size; write one such as 1G")
@@ -220,28 +226,28 @@ def _max_size(draft: Draft, value: str) -> Answer:
     return _limit(draft, "max_project_size", size)
 
 
-def _max_versions(draft: Draft, value: str) -> Answer:
+def _max_versions(draft: Draft, value: str) -> OptionResult:
     return _limit(draft, "max_versions", int(value))
 
 
-def _limit(draft: Draft, key: str, value: int) -> Answer:
+def _limit(draft: Draft, key: str, value: int) -> OptionResult:
     if value < 1:
-        return Outcome.NOT_NEEDED, "it is no limit"
+        return OptionOutcome.NOT_NEEDED, "it is no limit"
     line = draft.set("select", key, value)
     if exempt := _exempt(draft):
         line += f"; {draft.rule(exempt, key, 0)}"
-    return Outcome.TAKEN, f"{line}: counted after the other keys"
+    return OptionOutcome.TAKEN, f"{line}: counted after the other keys"
 
 
-def _min_versions(draft: Draft, value: str) -> Answer:
+def _min_versions(draft: Draft, value: str) -> OptionResult:
     return _limit(draft, "min_versions", int(value))
 
 
-def _search(_draft: Draft, _value: str) -> Answer:
-    return Outcome.TAKEN, "it decides the form of the regular expressions"
+def _search(_draft: Draft, _value: str) -> OptionResult:
+    return OptionOutcome.TAKEN, "it decides the form of the regular expressions"
 
 
-def release_file(draft: Draft, option: str, _value: str) -> Answer:
+def release_file(draft: Draft, option: str, _value: str) -> OptionResult:
     """Translate a path of `[regex_release_file_metadata]`."""
     section = "regex_release_file_metadata"
     *tags, path = option.split(":")
@@ -255,11 +261,13 @@ def release_file(draft: Draft, option: str, _value: str) -> Answer:
         is_free = is_none or key not in draft.tables.get("select", {})
         if path == "release_file.filename" and is_free:
             patterns = [_expression(line, anywhere=anywhere) for line in lines]
-            return Outcome.TAKEN, draft.extend("select", key, patterns)
-    return Outcome.NOT_POSSIBLE, "[select] has no key for it"
+            return OptionOutcome.TAKEN, draft.extend("select", key, patterns)
+    return OptionOutcome.NOT_POSSIBLE, "[select] has no key for it"
 
 
-def _package_types(draft: Draft, lines: list[str], *, is_none: bool, anywhere: bool) -> Answer:
+def _package_types(
+    draft: Draft, lines: list[str], *, is_none: bool, anywhere: bool
+) -> OptionResult:
     patterns = [re.compile(_expression(line, anywhere=anywhere)[1:-1]) for line in lines]
     kept = [
         kind
@@ -267,49 +275,55 @@ def _package_types(draft: Draft, lines: list[str], *, is_none: bool, anywhere: b
         if any(pattern.search(name) for pattern in patterns) != is_none
     ]
     if not kept or "types" in draft.tables.get("select", {}):
-        return Outcome.NOT_POSSIBLE, "it lets no file pass that [select] types knows"
-    return Outcome.TAKEN, draft.set("select", "types", list(dict.fromkeys(kept)))
+        return OptionOutcome.NOT_POSSIBLE, "it lets no file pass that [select] types knows"
+    return OptionOutcome.TAKEN, draft.set("select", "types", list(dict.fromkeys(kept)))
 
 
-def version_range(draft: Draft, option: str, _value: str) -> Answer:
+def version_range(draft: Draft, option: str, _value: str) -> OptionResult:
     """Translate a path of `[version_range_release_file_metadata]`."""
     *tags, path = option.split(":")
     versions = draft.lines("version_range_release_file_metadata", option)
     is_plain = all(re.fullmatch(r"[23]\.[0-9]+(?:\.[0-9]+)?", version) for version in versions)
     if path != "release_file.requires_python" or not versions or not is_plain:
-        return Outcome.NOT_POSSIBLE, "[select] has `python`, for requires-python and versions of it"
+        return (
+            OptionOutcome.NOT_POSSIBLE,
+            "[select] has `python`, for requires-python and versions of it",
+        )
     pythons = [".".join(version.split(".")[:2]) for version in versions]
     line = draft.extend("select", "python", pythons)
     missing = "; files without requires-python are mirrored" if "not-null" in tags else ""
-    return Outcome.TAKEN, f"{line}: also leaves out wheels that none of them installs{missing}"
+    return (
+        OptionOutcome.TAKEN,
+        f"{line}: also leaves out wheels that none of them installs{missing}",
+    )
 
 
-def project_metadata(draft: Draft, option: str, _value: str) -> Answer:
+def project_metadata(draft: Draft, option: str, _value: str) -> OptionResult:
     """Translate a path of `[regex_project_metadata]`."""
     section = "regex_project_metadata"
     *tags, path = option.split(":")
     name = path.removeprefix("info.").replace("_", "-")
     field = "classifier" if name == "classifiers" else name
     if not path.startswith("info.") or field not in FIELDS or "all" in tags:
-        return Outcome.NOT_POSSIBLE, "[select] metadata has no such field or mode"
+        return OptionOutcome.NOT_POSSIBLE, "[select] metadata has no such field or mode"
     if "none" not in tags and "not-null" not in tags:
         return (
-            Outcome.NOT_POSSIBLE,
+            OptionOutcome.NOT_POSSIBLE,
             "[select] metadata leaves out releases without the field; write it there if you do not "
             "need those",
         )
     key = "exclude_metadata" if "none" in tags else "metadata"
     fields = dict(draft.tables.get("select", {}).get(key, {}))
     if field in fields:
-        return Outcome.NOT_POSSIBLE, f"[select] {key} has this field already"
+        return OptionOutcome.NOT_POSSIBLE, f"[select] {key} has this field already"
     anywhere = draft.flag(section, "search")
     fields[field] = [_expression(line, anywhere=anywhere) for line in draft.lines(section, option)]
-    return Outcome.TAKEN, f"{draft.set('select', key, fields)}: matched with each release"
+    return OptionOutcome.TAKEN, f"{draft.set('select', key, fields)}: matched with each release"
 
 
-def not_read(_draft: Draft, _option: str, _value: str) -> Answer:
+def not_read(_draft: Draft, _option: str, _value: str) -> OptionResult:
     """Answer for an option of `[version_range_project_metadata]`."""
-    return Outcome.NOT_NEEDED, "bandersnatch 8 documents this section and does not read it"
+    return OptionOutcome.NOT_NEEDED, "bandersnatch 8 documents this section and does not read it"
 
 
 #: Sections whose options are paths of metadata: the function that translates an option, and what
@@ -335,10 +349,10 @@ _REQUIRE = ("project_requirements", "project_requirements_pinned")
 _LIMITS = ("size_project_metadata", "versions_count_project_metadata")
 
 
-def _allowed(draft: Draft, value: str) -> Answer:
+def _allowed(draft: Draft, value: str) -> OptionResult:
     if draft.uses(*_ALLOW):
         return _wanted(draft, value)
-    return Outcome.TAKEN, "in the rules that lift limits on whole projects"
+    return OptionOutcome.TAKEN, "in the rules that lift limits on whole projects"
 
 
 OPTIONS = (

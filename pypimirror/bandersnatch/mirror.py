@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pypimirror.bandersnatch.draft import Answer, Draft, Option, Outcome
+from pypimirror.bandersnatch.draft import Draft, Option, OptionOutcome, OptionResult
 from pypimirror.config.sections import pypi_address, upstream_name
 from pypimirror.domain.addresses import parse_proxy
 
@@ -28,114 +28,123 @@ def mirror_root(draft: Draft) -> Path | None:
     return Path(home).absolute() / "web" if home else None
 
 
-def _directory(draft: Draft, _value: str) -> Answer:
+def _directory(draft: Draft, _value: str) -> OptionResult:
     root = mirror_root(draft)
     if root is None:
-        return Outcome.NOT_POSSIBLE, "the storage is no directory of this machine"
-    return Outcome.TAKEN, draft.set("mirror", "directory", str(root))
+        return OptionOutcome.NOT_POSSIBLE, "the storage is no directory of this machine"
+    return OptionOutcome.TAKEN, draft.set("mirror", "directory", str(root))
 
 
-def _storage(_draft: Draft, value: str) -> Answer:
+def _storage(_draft: Draft, value: str) -> OptionResult:
     if value == "filesystem":
-        return Outcome.NOT_NEEDED, "a mirror is in a directory, unless `[mirror] storage` says more"
-    return Outcome.NOT_POSSIBLE, f"{ONLY_DIRECTORIES}: copy the tree to one, and name that"
+        return (
+            OptionOutcome.NOT_NEEDED,
+            "a mirror is in a directory, unless `[mirror] storage` says more",
+        )
+    return OptionOutcome.NOT_POSSIBLE, f"{ONLY_DIRECTORIES}: copy the tree to one, and name that"
 
 
-def _master(draft: Draft, value: str) -> Answer:
+def _master(draft: Draft, value: str) -> OptionResult:
     url = value.rstrip("/") + "/simple/"
     if url == pypi_address():
-        return Outcome.TAKEN, draft.set("upstream", "name", "pypi")
+        return OptionOutcome.TAKEN, draft.set("upstream", "name", "pypi")
     draft.set("upstream", "name", upstream_name(url))
     draft.set("upstream", "url", url)
     draft.set("upstream", "hosts", ["*"])
     note = "[[upstream]] url" if urlsplit(url).username else draft.line("upstream", "url")
     return (
-        Outcome.TAKEN,
+        OptionOutcome.TAKEN,
         f'{note}, hosts = ["*"]: if files are on private hosts, name these in `hosts`',
     )
 
 
-def _proxy(draft: Draft, value: str) -> Answer:
+def _proxy(draft: Draft, value: str) -> OptionResult:
     try:
         proxy = parse_proxy(value)
     except ValueError as error:
-        return Outcome.NOT_POSSIBLE, str(error)
+        return OptionOutcome.NOT_POSSIBLE, str(error)
     draft.set("download", "proxy", value)
-    return Outcome.TAKEN, f"[download] proxy: {proxy.shown}, in place of the environment's"
+    return OptionOutcome.TAKEN, f"[download] proxy: {proxy.shown}, in place of the environment's"
 
 
-def _download_mirror(draft: Draft, value: str) -> Answer:
+def _download_mirror(draft: Draft, value: str) -> OptionResult:
     line = draft.extend("upstream", "alternates", [value.rstrip("/") + "/simple/"])
-    return Outcome.TAKEN, f"{line}: asked if the upstream fails, not before it"
+    return OptionOutcome.TAKEN, f"{line}: asked if the upstream fails, not before it"
 
 
-def _no_fallback(draft: Draft, _value: str) -> Answer:
+def _no_fallback(draft: Draft, _value: str) -> OptionResult:
     if draft.flag("mirror", "download-mirror-no-fallback"):
-        return Outcome.NOT_POSSIBLE, "to ask only the other mirror, make it the upstream's `url`"
-    return Outcome.NOT_NEEDED, "the upstream is asked first"
+        return (
+            OptionOutcome.NOT_POSSIBLE,
+            "to ask only the other mirror, make it the upstream's `url`",
+        )
+    return OptionOutcome.NOT_NEEDED, "the upstream is asked first"
 
 
-def _formats(draft: Draft, _value: str) -> Answer:
+def _formats(draft: Draft, _value: str) -> OptionResult:
     name = draft.text("mirror", "simple-format").upper() or "ALL"
     if name not in _FORMS:
         raise ValueError(f"{name!r} is none of {', '.join(_FORMS)}")
     legacy = ["legacy"] if draft.flag("mirror", "json") else []
-    return Outcome.TAKEN, draft.set("publish", "formats", _FORMS[name] + legacy)
+    return OptionOutcome.TAKEN, draft.set("publish", "formats", _FORMS[name] + legacy)
 
 
-def _json(draft: Draft, value: str) -> Answer:
+def _json(draft: Draft, value: str) -> OptionResult:
     outcome, line = _formats(draft, value)
     if not draft.flag("mirror", "json"):
-        return Outcome.NOT_NEEDED, "off unless `[publish] formats` has `legacy`"
+        return OptionOutcome.NOT_NEEDED, "off unless `[publish] formats` has `legacy`"
     return (
         outcome,
         f"{line}: at pypi/<project>/json; json/<project> is not written any more, remove it",
     )
 
 
-def _release_files(draft: Draft, _value: str) -> Answer:
+def _release_files(draft: Draft, _value: str) -> OptionResult:
     if draft.flag("mirror", "release-files"):
-        return Outcome.NOT_NEEDED, "files are mirrored unless `[select] metadata_only` names them"
-    return Outcome.TAKEN, draft.set("select", "metadata_only", ["*"])
+        return (
+            OptionOutcome.NOT_NEEDED,
+            "files are mirrored unless `[select] metadata_only` names them",
+        )
+    return OptionOutcome.TAKEN, draft.set("select", "metadata_only", ["*"])
 
 
-def _root_uri(draft: Draft, value: str) -> Answer:
+def _root_uri(draft: Draft, value: str) -> OptionResult:
     if draft.text("mirror", "release-files") and not draft.flag("mirror", "release-files"):
-        return Outcome.NOT_NEEDED, "pages link to the same addresses as the upstream's pages"
-    return Outcome.TAKEN, draft.set("publish", "base_url", value.rstrip("/") + "/")
+        return OptionOutcome.NOT_NEEDED, "pages link to the same addresses as the upstream's pages"
+    return OptionOutcome.TAKEN, draft.set("publish", "base_url", value.rstrip("/") + "/")
 
 
-def _hash_index(draft: Draft, _value: str) -> Answer:
+def _hash_index(draft: Draft, _value: str) -> OptionResult:
     if not draft.flag("mirror", "hash-index"):
-        return Outcome.NOT_NEEDED, "pages are at simple/<project>/"
+        return OptionOutcome.NOT_NEEDED, "pages are at simple/<project>/"
     return (
-        Outcome.NOT_POSSIBLE,
+        OptionOutcome.NOT_POSSIBLE,
         "pages are at simple/<project>/: once they are there, remove the web server's rewrite "
         "rules, then the directories with one letter",
     )
 
 
-def _stop_on_error(draft: Draft, _value: str) -> Answer:
+def _stop_on_error(draft: Draft, _value: str) -> OptionResult:
     if draft.flag("mirror", "stop-on-error"):
-        return Outcome.NOT_POSSIBLE, "what fails is reported and never stops the others"
-    return Outcome.NOT_NEEDED, "what fails never stops the others"
+        return OptionOutcome.NOT_POSSIBLE, "what fails is reported and never stops the others"
+    return OptionOutcome.NOT_NEEDED, "what fails never stops the others"
 
 
-def _timeout(draft: Draft, value: str) -> Answer:
-    return Outcome.TAKEN, draft.set("download", "timeout", float(value))
+def _timeout(draft: Draft, value: str) -> OptionResult:
+    return OptionOutcome.TAKEN, draft.set("download", "timeout", float(value))
 
 
-def _index_versions(_draft: Draft, value: str) -> Answer:
+def _index_versions(_draft: Draft, value: str) -> OptionResult:
     if int(value) == 0:
-        return Outcome.NOT_NEEDED, "old pages are not kept"
+        return OptionOutcome.NOT_NEEDED, "old pages are not kept"
     return (
-        Outcome.NOT_POSSIBLE,
+        OptionOutcome.NOT_POSSIBLE,
         "old pages are not kept; those in versions/ stay and can be removed. A page that the "
         "upstream empties falls under the guard of [delete]",
     )
 
 
-def _diff_file(draft: Draft, value: str) -> Answer:
+def _diff_file(draft: Draft, value: str) -> OptionResult:
     def referred(found: re.Match[str]) -> str:
         if not (text := draft.text(found[1], found[2])):
             raise ValueError(f"{found[0]} names no option")
@@ -147,21 +156,23 @@ def _diff_file(draft: Draft, value: str) -> Answer:
     if draft.flag("mirror", "diff-append-epoch"):
         path = path.with_name(f"{path.name}-{{run}}")
     line = draft.set("publish", "changes", str(path))
-    return Outcome.TAKEN, f"{line}: relative paths, those of removed files among them"
+    return OptionOutcome.TAKEN, f"{line}: relative paths, those of removed files among them"
 
 
-def _append_epoch(draft: Draft, _value: str) -> Answer:
+def _append_epoch(draft: Draft, _value: str) -> OptionResult:
     if not draft.flag("mirror", "diff-append-epoch") or not draft.text("mirror", "diff-file"):
-        return Outcome.NOT_NEEDED, "the list is replaced by each run"
-    return Outcome.TAKEN, "`{run}` in [publish] changes"
+        return OptionOutcome.NOT_NEEDED, "the list is replaced by each run"
+    return OptionOutcome.TAKEN, "`{run}` in [publish] changes"
 
 
-def _mirror(name: str, meaning: str, take: Callable[[Draft, str], Answer] | None = None) -> Option:
+def _mirror(
+    name: str, meaning: str, take: Callable[[Draft, str], OptionResult] | None = None
+) -> Option:
     return Option("mirror", name, meaning, take)
 
 
 def _s3(name: str) -> Option:
-    return Option("s3", name, ONLY_DIRECTORIES, outcome=Outcome.NOT_POSSIBLE)
+    return Option("s3", name, ONLY_DIRECTORIES, outcome=OptionOutcome.NOT_POSSIBLE)
 
 
 OPTIONS = (

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pypimirror.bandersnatch import filters, mirror
-from pypimirror.bandersnatch.draft import Answer, Draft, Option, Outcome, Translated, toml
+from pypimirror.bandersnatch.draft import (
+    Draft,
+    Option,
+    OptionOutcome,
+    OptionResult,
+    Translated,
+    toml,
+)
 from pypimirror.bandersnatch.mirror import ONLY_DIRECTORIES
 from pypimirror.config.settings import ConfigError
 from pypimirror.system import texts
@@ -80,27 +87,30 @@ def _read(source: Path) -> ConfigParser:
     return parser
 
 
-def _answer(draft: Draft, section: str, name: str) -> Answer:
+def _answer(draft: Draft, section: str, name: str) -> OptionResult:
     value = draft.text(section, name)
     if option := _KNOWN.get((section, name)):
         return _answer_known(draft, option, value)
     if section in filters.PATHS:
         if not draft.uses(section):
-            return Outcome.NOT_NEEDED, f"its plug-in {section} is not enabled"
+            return OptionOutcome.NOT_NEEDED, f"its plug-in {section} is not enabled"
         return filters.PATHS[section][0](draft, name, value)
     if section == "s3":  # may have any option of the S3 client
-        return Outcome.NOT_POSSIBLE, ONLY_DIRECTORIES
+        return OptionOutcome.NOT_POSSIBLE, ONLY_DIRECTORIES
     what = "option" if section in _SECTIONS else "section"
-    return Outcome.UNKNOWN, f"bandersnatch 8 does not know this {what} either"
+    return OptionOutcome.UNKNOWN, f"bandersnatch 8 does not know this {what} either"
 
 
-def _answer_known(draft: Draft, option: Option, value: str) -> Answer:
+def _answer_known(draft: Draft, option: Option, value: str) -> OptionResult:
     if option.plugins and not draft.uses(*option.plugins):
-        return Outcome.NOT_NEEDED, f"no plug-in that reads it is enabled ({option.plugins[0]})"
+        return (
+            OptionOutcome.NOT_NEEDED,
+            f"no plug-in that reads it is enabled ({option.plugins[0]})",
+        )
     if option.take is None:
         return option.outcome, option.meaning
     if not value:
-        return Outcome.NOT_NEEDED, "it is empty"
+        return OptionOutcome.NOT_NEEDED, "it is empty"
     return option.take(draft, value)
 
 

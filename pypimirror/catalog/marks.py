@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Form(NamedTuple, Generic[T]):
+class MarkFormat(NamedTuple, Generic[T]):
     """How values of one type are written as text."""
 
     parse: Callable[[str], T]  #: raises `ValueError`
@@ -37,7 +37,7 @@ class Form(NamedTuple, Generic[T]):
 class Mark(Generic[T]):
     """One mark."""
 
-    def __init__(self, name: str, form: Form[T]) -> None:
+    def __init__(self, name: str, form: MarkFormat[T]) -> None:
         self.name = name
         self.form = form
 
@@ -45,7 +45,7 @@ class Mark(Generic[T]):
 class UpstreamMark(Generic[T]):
     """A mark that exists once for each upstream."""
 
-    def __init__(self, prefix: str, form: Form[T]) -> None:
+    def __init__(self, prefix: str, form: MarkFormat[T]) -> None:
         self.prefix = prefix
         self.form = form
 
@@ -102,14 +102,14 @@ def _closure_text(value: ClosureFigures) -> str:
     return closed.text(value)
 
 
-TEXT: Form[str] = Form(str, str)
+TEXT: MarkFormat[str] = MarkFormat(str, str)
 #: Seconds since the epoch.
-TIME: Form[float] = Form(_time, repr)
-NUMBER: Form[int] = Form(_one, str)
+TIME: MarkFormat[float] = MarkFormat(_time, repr)
+NUMBER: MarkFormat[int] = MarkFormat(_one, str)
 #: Two numbers.
-PAIR: Form[tuple[int, int]] = Form(_two, _written)
-#: Any number of numbers.
-NUMBERS: Form[tuple[int, ...]] = Form(mirror_totals.numbers, _written)
+PAIR: MarkFormat[tuple[int, int]] = MarkFormat(_two, _written)
+#: Numbers, as many as there are.
+NUMBERS: MarkFormat[tuple[int, ...]] = MarkFormat(mirror_totals.numbers, _written)
 
 
 class Replaced(NamedTuple):
@@ -150,13 +150,13 @@ def _numbers(text: str, length: int) -> tuple[int, ...]:
     return found
 
 
-TOTALS: Form[Totals] = Form(mirror_totals.parse, _written)
-CLOSURE_FORM: Form[ClosureFigures] = Form(_closure, _closure_text)
+TOTALS: MarkFormat[Totals] = MarkFormat(mirror_totals.parse, _written)
+CLOSURE_FORM: MarkFormat[ClosureFigures] = MarkFormat(_closure, _closure_text)
 #: Texts by name.
-TEXTS: Form[dict[str, str]] = Form(
+TEXTS: MarkFormat[dict[str, str]] = MarkFormat(
     msgspec.json.Decoder(dict[str, str]).decode, lambda texts: msgspec.json.encode(texts).decode()
 )
-STATISTICS_FORM: Form[Statistics] = Form(_statistics, _statistics_text)
+STATISTICS_FORM: MarkFormat[Statistics] = MarkFormat(_statistics, _statistics_text)
 
 
 # The directory that the catalog belongs to
@@ -199,9 +199,9 @@ HAS_LIST = UpstreamMark("has a list: ", TEXT)
 #: Number of changed pages whose serial changed, and of those whose serial did not.
 SERIALS = UpstreamMark("serials ", PAIR)
 #: How many projects of its list have no page, in the run that read the list last.
-LIST_READ = UpstreamMark("list read ", Form(_list_read, _list_read_text))
+LIST_READ = UpstreamMark("list read ", MarkFormat(_list_read, _list_read_text))
 #: Files with changed digests that the last run with such files has removed from pages.
-REPLACED = Mark("replaced", Form(_replaced, _written))
+REPLACED = Mark("replaced", MarkFormat(_replaced, _written))
 
 # The state of the disk
 
@@ -245,7 +245,9 @@ _ALL = tuple(each for each in list(globals().values()) if isinstance(each, Mark 
 #: Names of the marks, and prefixes of the names of upstream marks.
 NAMES = frozenset(each.name for each in _ALL if isinstance(each, Mark))
 PREFIXES = tuple(each.prefix for each in _ALL if isinstance(each, UpstreamMark))
-_FORMS: dict[str, Form[Any]] = {each.name: each.form for each in _ALL if isinstance(each, Mark)}
+_FORMS: dict[str, MarkFormat[Any]] = {
+    each.name: each.form for each in _ALL if isinstance(each, Mark)
+}
 
 
 def is_fit(name: str, value: str) -> bool:

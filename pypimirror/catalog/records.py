@@ -23,7 +23,7 @@ from typing import Annotated
 
 from sqlalchemy import BigInteger, Integer, SmallInteger
 
-from pypimirror.catalog.mapping.addresses import Address
+from pypimirror.catalog.mapping.addresses import AddressType
 from pypimirror.catalog.mapping.mapper import Record, Stored
 
 # SQLite only counts up keys of the type INTEGER. On PostgreSQL, 2^31 files could be too few.
@@ -88,7 +88,7 @@ class FileRecord(Record, frozen=True):
     id: Id
     project_id: OfProject
     filename: str
-    url: Annotated[str, Stored(Address())]
+    url: Annotated[str, Stored(AddressType())]
     other_urls: str | None  #: JSON list of [source, address]: other links, the best first
     location: str | None  #: directory below the mirror root; None: packages/<project>
     state: Small  #: a `State`
@@ -319,13 +319,6 @@ class ProjectKey(Record, frozen=True):
     removal_cause: str | None
 
 
-class RootIndexEntry(Record, frozen=True):
-    """The entry of a project in the root index."""
-
-    name: str
-    page_serial: int | None
-
-
 class StaleRootIndexEntry(Record, frozen=True):
     """A project whose entry in the root index on disk may be old."""
 
@@ -383,7 +376,7 @@ class UnreadFile(Record, frozen=True):
     filename: str
     state: int
     digest: bytes
-    url: Annotated[str, Stored(Address())]
+    url: Annotated[str, Stored(AddressType())]
     upstream: str | None
     location: str | None
     size: int | None

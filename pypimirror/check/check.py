@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pypimirror.check import index, locked, subjects, targets
-from pypimirror.check.outcome import Kind, Outcome, State
-from pypimirror.check.resolving import Checker
+from pypimirror.check.outcome import CheckState, GapKind, Outcome
+from pypimirror.check.resolving import RequirementsChecker
 from pypimirror.check.shelf import Shelf
 from pypimirror.check.subjects import PROJECTS, Wanted
 from pypimirror.check.targets import Target
@@ -19,7 +19,7 @@ from pypimirror.config.settings import Config, ConfigError
 from pypimirror.resolve import uv
 from pypimirror.select import locked as locked_files
 from pypimirror.select.locks import pins, registry
-from pypimirror.select.locks.lock import Lock, LockError
+from pypimirror.select.locks.lock import Lock, UnreadableLockError
 from pypimirror.select.patterns import EntryError
 from pypimirror.storage.opening import open_storage
 from pypimirror.storage.workspace import Workspace
@@ -86,7 +86,7 @@ def check(
     resolver = uv.find()
     with ExitStack() as stack:
         served = stack.enter_context(index.served(shelf, builds=builds))
-        checker = Checker(resolver, served, builds, asks_pip)
+        checker = RequirementsChecker(resolver, served, builds, asks_pip)
         for wanted in asked.wanted:
             for target in asked.targets:
                 try:
@@ -107,14 +107,14 @@ def identity(asked: Subjects) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _checked(checker: Checker, wanted: Wanted, target: Target) -> Outcome:
+def _checked(checker: RequirementsChecker, wanted: Wanted, target: Target) -> Outcome:
     """Check a set. Entries of `projects` need not fit together; each is checked alone."""
     found = checker.check(wanted, target)
-    if wanted.name != PROJECTS or not any(gap.kind is Kind.CONFLICT for gap in found.gaps):
+    if wanted.name != PROJECTS or not any(gap.kind is GapKind.CONFLICT for gap in found.gaps):
         return found
     apart = [checker.check(each, target) for each in wanted.apart()]
     gaps = tuple(dict.fromkeys(gap for outcome in apart for gap in outcome.gaps))
-    state = State.MISSING if gaps else State.COMPLETE
+    state = CheckState.MISSING if gaps else CheckState.COMPLETE
     releases = sum(outcome.releases for outcome in apart)
     return Outcome(wanted.name, target.python, target.platform, state, releases, gaps)
 
@@ -129,5 +129,5 @@ def _bytes(lock: Lock) -> bytes:
 def _read(reader: Callable[[Path], Lock], path: Path) -> Lock:
     try:
         return reader(path.absolute())
-    except LockError as error:
+    except UnreadableLockError as error:
         raise ConfigError(str(error)) from error

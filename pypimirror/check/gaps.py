@@ -16,8 +16,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from pypimirror.check.outcome import Gap, Kind
-from pypimirror.check.shelf import DAMAGED, Held, Offer, Shelf
+from pypimirror.check.outcome import Gap, GapKind
+from pypimirror.check.shelf import DAMAGED, Shelf, ShelfFile, ShelfPage
 from pypimirror.check.targets import Target
 from pypimirror.domain import bounded
 
@@ -53,51 +53,55 @@ def find(
         if file is not None:
             waiting.extend(_next(shelf, target, file, required, by))
             if gap is None and (why := _unknown(shelf, file)):
-                found[project, meant] = Gap(Kind.UNKNOWN, project, meant, why, by, file.filename)
+                found[project, meant] = Gap(GapKind.UNKNOWN, project, meant, why, by, file.filename)
     return list(found.values())
 
 
 def choose(
-    offer: Offer | None, target: Target, project: str, versions: SpecifierSet, by: tuple[str, ...]
-) -> tuple[Held | None, Gap | None]:
+    offer: ShelfPage | None,
+    target: Target,
+    project: str,
+    versions: SpecifierSet,
+    by: tuple[str, ...],
+) -> tuple[ShelfFile | None, Gap | None]:
     """Return the file that an installer would choose, or why there is none."""
     meant = f"{project}{versions}"
 
-    def gap(kind: Kind, message: str) -> tuple[None, Gap]:
+    def gap(kind: GapKind, message: str) -> tuple[None, Gap]:
         return None, Gap(kind, project, meant, message, by)
 
     if offer is None:
-        return gap(Kind.PROJECT, "the mirror has no such project")
+        return gap(GapKind.PROJECT, "the mirror has no such project")
     if offer.is_damaged:
-        return gap(Kind.LOST, DAMAGED)
+        return gap(GapKind.LOST, DAMAGED)
     fitting = [file for file in offer.files if _is_meant(file, versions)]
     if not fitting and offer.lost:
-        return gap(Kind.LOST, f"{offer.lost[-1]} is on its page, and not on the mirror")
+        return gap(GapKind.LOST, f"{offer.lost[-1]} is on its page, and not on the mirror")
     if not fitting and offer.away:
-        return gap(Kind.AWAY, "its files stay at the upstream (metadata_only)")
+        return gap(GapKind.AWAY, "its files stay at the upstream (metadata_only)")
     if not fitting:
         here = sorted({file.version for file in offer.files})
         told = f"the newest here is {here[-1]}" if here else "none of its files is here"
         if here and here[-1] in versions:
             told = f"{here[-1]} is yanked"
-        return gap(Kind.VERSION, f"no version here fits: {told}")
+        return gap(GapKind.VERSION, f"no version here fits: {told}")
     running = [f for f in fitting if target.environments.admit(f.requires_python)]
     if not running:
         newest = max(fitting, key=lambda file: file.version)
         wants = f"{newest.version} wants Python {newest.requires_python}"
-        return gap(Kind.PYTHON, f"nothing that fits runs on Python {target.python}: {wants}")
+        return gap(GapKind.PYTHON, f"nothing that fits runs on Python {target.python}: {wants}")
     usable = [f for f in running if not f.is_wheel or target.environments.install(f.tags)]
     if not usable:
         newest = max(running, key=lambda file: file.version)
         return gap(
-            Kind.PLATFORM,
+            GapKind.PLATFORM,
             f"{newest.version} has no wheel here for this environment, and no sdist",
         )
     stable = [file for file in usable if not file.version.is_prerelease] or usable
     return max(stable, key=lambda file: (file.version, file.is_wheel)), None
 
 
-def _is_meant(file: Held, versions: SpecifierSet) -> bool:
+def _is_meant(file: ShelfFile, versions: SpecifierSet) -> bool:
     """Whether a file has a requested version; a yanked file only counts for a pinned version."""
     if file.yanked is not None and not any(each.operator in ("==", "===") for each in versions):
         return False
@@ -105,7 +109,7 @@ def _is_meant(file: Held, versions: SpecifierSet) -> bool:
 
 
 def _next(
-    shelf: Shelf, target: Target, file: Held, required: Requirement, by: tuple[str, ...]
+    shelf: Shelf, target: Target, file: ShelfFile, required: Requirement, by: tuple[str, ...]
 ) -> Iterator[_Step]:
     """Yield the requirements of a file, to run and to be built."""
     known = shelf.requirements(file)
@@ -127,7 +131,7 @@ def parsed(texts: Sequence[str]) -> Iterator[Requirement]:
             yield bounded.requirement(text)
 
 
-def _unknown(shelf: Shelf, file: Held) -> str:
+def _unknown(shelf: Shelf, file: ShelfFile) -> str:
     """Return why the requirements of an sdist are unknown."""
     why = "" if file.is_wheel else shelf.requirements(file).unknown
     return f"it is here only as an sdist, which {why}" if why else ""

@@ -6,8 +6,8 @@ would run its code. So when uv asks for such an sdist, it is removed from its pa
 the caller asks again.
 
 Only files of the shelf are served, only to this machine, until the check is over. If the storage
-does not answer, the resolver gets a 404, and `Served.raise_fault` tells the caller that its result
-means nothing.
+does not answer, the resolver gets a 404, and `ServedIndex.raise_fault` tells the caller that its
+result means nothing.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from threading import Thread
 from typing import Any
 from urllib.parse import quote, unquote
 
-from pypimirror.check.shelf import Held, Offer, Shelf
+from pypimirror.check.shelf import Shelf, ShelfFile, ShelfPage
 from pypimirror.domain.layout import METADATA_SUFFIX
 from pypimirror.system.disk_errors import StorageError
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 
 
-class Served:
+class ServedIndex:
     """The served index."""
 
     def __init__(self, shelf: Shelf, *, builds: bool) -> None:
@@ -36,9 +36,9 @@ class Served:
         self.url = self.cache = ""
         self._builds = builds
         #: Sdists whose requirements only a build can tell, by path, with the reason.
-        self.unknown: dict[str, tuple[Held, str]] = {}
+        self.unknown: dict[str, tuple[ShelfFile, str]] = {}
         self.fault: StorageError | None = None  #: why an answer may be wrong
-        self._by_path: dict[str, Held] = {}
+        self._by_path: dict[str, ShelfFile] = {}
 
     def raise_fault(self) -> None:
         """Raise `StorageError` if the storage has failed to answer a resolver."""
@@ -62,7 +62,7 @@ class Served:
                 return None
         return path
 
-    def _rendered(self, offer: Offer) -> bytes:
+    def _rendered(self, offer: ShelfPage) -> bytes:
         files = [file for file in offer.files if file.path not in self.unknown]
         self._by_path.update((file.path, file) for file in files)
         described = self.shelf.described(files)
@@ -74,7 +74,7 @@ class Served:
         return json.dumps(document).encode()
 
 
-def _entry(file: Held, has_metadata: bool) -> dict[str, Any]:
+def _entry(file: ShelfFile, has_metadata: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "filename": file.filename,
         "url": f"../../{quote(file.path)}",
@@ -89,9 +89,9 @@ def _entry(file: Held, has_metadata: bool) -> dict[str, Any]:
 
 
 @contextmanager
-def served(shelf: Shelf, *, builds: bool = False) -> Iterator[Served]:
+def served(shelf: Shelf, *, builds: bool = False) -> Iterator[ServedIndex]:
     """Serve the files of a shelf."""
-    found = Served(shelf, builds=builds)
+    found = ServedIndex(shelf, builds=builds)
 
     class Handler(_Handler):
         index = found
@@ -120,7 +120,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     """Answers one client."""
 
-    index: Served
+    index: ServedIndex
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1

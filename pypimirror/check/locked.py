@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pypimirror.check.outcome import Gap, Kind, Outcome, State
-from pypimirror.check.shelf import DAMAGED, Held, Offer, Shelf
+from pypimirror.check.outcome import CheckState, Gap, GapKind, Outcome
+from pypimirror.check.shelf import DAMAGED, Shelf, ShelfFile, ShelfPage
 from pypimirror.check.targets import Target
 from pypimirror.domain import bounded
 from pypimirror.domain.model import ProjectName
@@ -28,7 +28,7 @@ def check(shelf: Shelf, lock: Lock, name: str, targets: Sequence[Target]) -> Ite
             name,
             target.python if target else None,
             target.platform if target else None,
-            State.MISSING if missing else State.COMPLETE,
+            CheckState.MISSING if missing else CheckState.COMPLETE,
             len(releases),
             tuple(missing),
             tuple(lock.notes),
@@ -38,10 +38,10 @@ def check(shelf: Shelf, lock: Lock, name: str, targets: Sequence[Target]) -> Ite
 def _gaps(shelf: Shelf, release: LockedRelease, target: Target | None) -> Iterator[Gap]:
     offer = shelf.offer(release.project)
     if offer is None:
-        yield _gap(release, Kind.PROJECT, "the mirror has no such project")
+        yield _gap(release, GapKind.PROJECT, "the mirror has no such project")
         return
     if offer.is_damaged:
-        yield _gap(release, Kind.LOST, DAMAGED)
+        yield _gap(release, GapKind.LOST, DAMAGED)
         return
     named = [file for file in release.files if file.filename is not None]
     for file in _meant(named, target):
@@ -49,7 +49,7 @@ def _gaps(shelf: Shelf, release: LockedRelease, target: Target | None) -> Iterat
             yield gap
     if named and not _meant(named, target):
         why = f"the lock names no file of it that fits {target}"
-        yield _gap(release, Kind.PLATFORM, why)
+        yield _gap(release, GapKind.PLATFORM, why)
     unnamed = [file for file in release.files if file.filename is None]
     if unnamed or not release.files:
         yield from _gaps_of_version(shelf, offer, release, unnamed, target)
@@ -69,20 +69,22 @@ def _fits(filename: str, target: Target) -> bool:
     return target.environments.install("-".join(filename[:-4].rsplit("-", 3)[1:]))
 
 
-def _file_gap(shelf: Shelf, offer: Offer, release: LockedRelease, file: LockedFile) -> Gap | None:
+def _file_gap(
+    shelf: Shelf, offer: ShelfPage, release: LockedRelease, file: LockedFile
+) -> Gap | None:
     filename = str(file.filename)
     held = next((each for each in offer.files if each.filename == filename), None)
     if held is None and filename in offer.away:
-        return _gap(release, Kind.AWAY, "its page leads to the upstream for it", filename)
+        return _gap(release, GapKind.AWAY, "its page leads to the upstream for it", filename)
     if filename in offer.lost:
-        return _gap(release, Kind.LOST, "it is on its page, and not on the mirror", filename)
+        return _gap(release, GapKind.LOST, "it is on its page, and not on the mirror", filename)
     if held is None:
-        return _gap(release, Kind.FILE, "it is not on the mirror", filename)
+        return _gap(release, GapKind.FILE, "it is not on the mirror", filename)
     if file.digests and not is_of(shelf, held, file.digests):
         told = ", ".join(f"{algorithm} {value[:12]}…" for algorithm, value in file.digests)
         return _gap(
             release,
-            Kind.DIGEST,
+            GapKind.DIGEST,
             f"the mirror has other bytes than the lock names ({told})",
             filename,
         )
@@ -91,7 +93,7 @@ def _file_gap(shelf: Shelf, offer: Offer, release: LockedRelease, file: LockedFi
 
 def _gaps_of_version(
     shelf: Shelf,
-    offer: Offer,
+    offer: ShelfPage,
     release: LockedRelease,
     unnamed: Sequence[LockedFile],
     target: Target | None,
@@ -103,25 +105,25 @@ def _gaps_of_version(
         wheels = [file for file in here if _fits(file.filename, target)]
         fitting = wheels or [file for file in here if not file.is_wheel]
     if not fitting:
-        kind, of = (Kind.PLATFORM, f" that fits {target}") if here else (Kind.VERSION, "")
+        kind, of = (GapKind.PLATFORM, f" that fits {target}") if here else (GapKind.VERSION, "")
         yield _gap(release, kind, f"the mirror has no file of it{of}")
         return
     asked = frozenset(pair for file in unnamed for pair in file.digests)
     if asked and not any(is_of(shelf, file, asked) for file in fitting):
-        yield _gap(release, Kind.DIGEST, "no file of it here has a digest that the lock names")
+        yield _gap(release, GapKind.DIGEST, "no file of it here has a digest that the lock names")
         return
     # A lock of pipenv may have digests of other versions, too (`matching.unmet_by`).
     for file in unnamed if target is None else ():
         if not any(is_of(shelf, each, file.digests) for each in offer.files):
             told = ", ".join(f"{algorithm} {value[:12]}…" for algorithm, value in file.digests)
-            yield _gap(release, Kind.FILE, f"the mirror has no file with its {told}")
+            yield _gap(release, GapKind.FILE, f"the mirror has no file with its {told}")
 
 
-def _is_version(held: Held, version: str | None) -> bool:
+def _is_version(held: ShelfFile, version: str | None) -> bool:
     return version is None or held.version == bounded.version(version)
 
 
-def is_of(shelf: Shelf, held: Held, digests: frozenset[tuple[str, str]]) -> bool:
+def is_of(shelf: Shelf, held: ShelfFile, digests: frozenset[tuple[str, str]]) -> bool:
     """Whether a file has one of these digests for each algorithm.
 
     Digests that are not on its page are computed.
@@ -135,7 +137,7 @@ def is_of(shelf: Shelf, held: Held, digests: frozenset[tuple[str, str]]) -> bool
     return bool(asked) and all(told[name] in values for name, values in asked.items())
 
 
-def _gap(release: LockedRelease, kind: Kind, message: str, filename: str | None = None) -> Gap:
+def _gap(release: LockedRelease, kind: GapKind, message: str, filename: str | None = None) -> Gap:
     project = ProjectName(release.project)
     meant = f"{project}=={release.version}" if release.version else project
     return Gap(kind, project, meant, message, (release.source,), filename)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class GapKind(StrEnum):
     """Why something that is needed is not available on this mirror."""
 
     PROJECT = "project"  #: the mirror has no page of it
@@ -22,7 +22,7 @@ class Kind(StrEnum):
     INSTALLER = "installer"  #: an installer refused a solution of the resolver
 
 
-class State(StrEnum):
+class CheckState(StrEnum):
     """The result for one environment."""
 
     COMPLETE = "complete"
@@ -34,7 +34,7 @@ class State(StrEnum):
 class Gap:
     """Something that is missing."""
 
-    kind: Kind
+    kind: GapKind
     project: str  #: "" if it is not about one project
     requirement: str  #: the unmet requirement, such as "six>1.17"
     message: str  #: the end of a sentence that begins with the requirement
@@ -54,7 +54,7 @@ class Outcome:
     subject: str  #: a file, or requirements
     python: str | None  #: None for a lock in all environments
     platform: str | None
-    state: State
+    state: CheckState
     releases: int = 0  #: number of releases that would be installed
     gaps: tuple[Gap, ...] = ()
     notes: tuple[str, ...] = ()

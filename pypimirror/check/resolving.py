@@ -14,25 +14,25 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from pypimirror.check import gaps
-from pypimirror.check.index import Served
-from pypimirror.check.outcome import Gap, Kind, Outcome, State
-from pypimirror.check.shelf import Held, Shelf
+from pypimirror.check.index import ServedIndex
+from pypimirror.check.outcome import CheckState, Gap, GapKind, Outcome
+from pypimirror.check.shelf import Shelf, ShelfFile
 from pypimirror.check.subjects import Wanted
 from pypimirror.check.targets import Target
 from pypimirror.resolve import pip
 from pypimirror.resolve.child import NoSolutionError, ResolveError
-from pypimirror.resolve.uv import Index, Question, Uv
+from pypimirror.resolve.uv import Indexes, ResolveRequest, Uv
 
 #: How many sdists are removed from pages in one resolution, and how deep builds may need builds.
 _MOST_TRIES, _MOST_BUILDS = 200, 50
 
 
 @dataclass
-class Checker:
+class RequirementsChecker:
     """Checks sets of requirements against one mirror root while it is served."""
 
     resolver: Uv
-    served: Served
+    served: ServedIndex
     builds: bool = False  #: whether code of packages may run
     asks_pip: bool = True
     _done: dict[tuple[str, str], list[Gap]] = field(default_factory=dict)
@@ -46,25 +46,25 @@ class Checker:
         """Say whether a set can be installed in one environment; raises `ResolveError`."""
         if target.resolved_for is None:
             note = f"not checked: uv knows no platform such as {target.platform}"
-            return self._outcome(wanted, target, State.NOT_CHECKED, notes=(note,))
+            return self._outcome(wanted, target, CheckState.NOT_CHECKED, notes=(note,))
         lines = [str(each) for each in wanted.requirements if target.meets(each.marker)]
         narrower = [str(each) for each in wanted.constraints if target.meets(each.marker)]
         self.served.unknown.clear()  # another set, or another environment, may not allow them
         found = self._resolved(wanted, target, lines, narrower, ())
         if isinstance(found, list):
-            return self._outcome(wanted, target, State.MISSING, missing=found)
+            return self._outcome(wanted, target, CheckState.MISSING, missing=found)
         missing = [*self._unknown(found), *self._unusable(found, target)]
         notes: list[str] = []
         if not missing and target.is_running and self.asks_pip and lines:
             missing, notes = self._by_pip(lines, narrower, found, target)
-        state = State.MISSING if missing else State.COMPLETE
+        state = CheckState.MISSING if missing else CheckState.COMPLETE
         return self._outcome(wanted, target, state, len(found), missing, tuple(notes))
 
     def _outcome(
         self,
         wanted: Wanted,
         target: Target,
-        state: State,
+        state: CheckState,
         releases: int = 0,
         missing: Sequence[Gap] = (),
         notes: tuple[str, ...] = (),
@@ -85,10 +85,10 @@ class Checker:
         if not lines:
             return {}
         assert target.resolved_for is not None
-        question = Question(
+        question = ResolveRequest(
             tuple(lines), tuple(narrower), environment=target.resolved_for, builds=True
         )
-        index = Index(self.served.url, cache=self.served.cache)
+        index = Indexes(self.served.url, cache=self.served.cache)
         for _ in range(_MOST_TRIES):
             known = len(self.served.unknown)
             try:
@@ -112,9 +112,9 @@ class Checker:
         roots = list(gaps.parsed(lines))
         found = gaps.find(self.shelf, target, roots, wanted.narrower(target), chain)
         if self.builds:
-            found = [gap for gap in found if gap.kind is not Kind.UNKNOWN]
+            found = [gap for gap in found if gap.kind is not GapKind.UNKNOWN]
         return found or [
-            Gap(Kind.CONFLICT, "", "", f"the releases here do not fit together: {said}")
+            Gap(GapKind.CONFLICT, "", "", f"the releases here do not fit together: {said}")
         ]
 
     def _unknown(self, found: dict[str, str]) -> Iterator[Gap]:
@@ -123,7 +123,7 @@ class Checker:
             chosen = found.get(held.project)
             if chosen is not None and held.version in SpecifierSet(f">{chosen}"):
                 yield Gap(
-                    Kind.UNKNOWN,
+                    GapKind.UNKNOWN,
                     held.project,
                     f"{held.project}=={held.version}",
                     f"an installer takes it before {chosen}, and builds it: it {why}",
@@ -142,7 +142,7 @@ class Checker:
             elif file is not None and not file.is_wheel:
                 yield from self._unbuildable(file, target, by)
 
-    def _unbuildable(self, file: Held, target: Target, chain: tuple[str, ...]) -> list[Gap]:
+    def _unbuildable(self, file: ShelfFile, target: Target, chain: tuple[str, ...]) -> list[Gap]:
         """Return the gaps for the build of an sdist, and for builds that this build needs."""
         key = file.path, str(target)
         if key in self._done or len(chain) > _MOST_BUILDS:
@@ -178,7 +178,7 @@ class Checker:
             chosen = pip.dry_run(lines, narrower, self.served.url, builds=self.builds)
         except NoSolutionError as error:
             message = f"uv finds a way, and pip does not: {error}"
-            return [Gap(Kind.INSTALLER, "", "", message)], []
+            return [Gap(GapKind.INSTALLER, "", "", message)], []
         others = {canonicalize_name(name): version for name, version in chosen.items()}
         if others != found:
             return [], ["pip chooses other releases than uv; each set is here as a whole"]

@@ -45,7 +45,7 @@ _TYPES = {"json": "application/vnd.pypi.simple.v1+json", "html": "text/html"}
 
 
 @dataclass(frozen=True)
-class Held:
+class ShelfFile:
     """A wheel or an sdist that an installer can get here."""
 
     project: str
@@ -68,11 +68,11 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Offer:
+class ShelfPage:
     """The files on the page of a project."""
 
     project: str
-    files: tuple[Held, ...]
+    files: tuple[ShelfFile, ...]
     away: tuple[str, ...] = ()  #: names of files to which the page links at the upstream
     lost: tuple[str, ...] = ()  #: names of files that should be here, and are not
     is_damaged: bool = False  #: whether the page cannot be read
@@ -84,12 +84,12 @@ class Shelf:
     def __init__(self, storage: Storage, base_url: str = "") -> None:
         self.storage = storage
         self._base = base_url or _RELATIVE
-        self._offers: dict[str, Offer | None] = {}
+        self._offers: dict[str, ShelfPage | None] = {}
         self._requirements: dict[str, Requirements] = {}
         self._described: dict[str, bool] = {}  # keys of core metadata, and whether it is here
         self._digests: dict[tuple[str, frozenset[str]], Mapping[str, str]] = {}
 
-    def offer(self, project: str) -> Offer | None:
+    def offer(self, project: str) -> ShelfPage | None:
         """Return the offer of a project, by its normalised name; None if it has no page.
 
         Raises `StorageError`, as all methods do.
@@ -108,7 +108,7 @@ class Shelf:
         for project, offer in zip(fresh, told, strict=True):
             self._offers[project] = None if offer is None else _sorted(offer, here)
 
-    def described(self, files: Sequence[Held]) -> set[str]:
+    def described(self, files: Sequence[ShelfFile]) -> set[str]:
         """Return the paths of the wheels that have their core metadata beside them."""
         asked = {f"{file.path}{METADATA_SUFFIX}": file.path for file in files if file.is_wheel}
         fresh = [key for key in asked if key not in self._described]
@@ -116,13 +116,13 @@ class Shelf:
         self._described.update((key, key in here) for key in fresh)
         return {path for key, path in asked.items() if self._described[key]}
 
-    def requirements(self, held: Held) -> Requirements:
+    def requirements(self, held: ShelfFile) -> Requirements:
         """Return the requirements of a file, as far as they are known without a build."""
         if held.path not in self._requirements:
             self._requirements[held.path] = self._required(held)
         return self._requirements[held.path]
 
-    def digests(self, held: Held, algorithms: Iterable[str]) -> Mapping[str, str]:
+    def digests(self, held: ShelfFile, algorithms: Iterable[str]) -> Mapping[str, str]:
         """Return digests of a file, computed from its bytes."""
         key = held.path, frozenset(algorithms)
         if key not in self._digests:
@@ -136,7 +136,7 @@ class Shelf:
             self._digests[key] = {name: state.hexdigest() for name, state in states.items()}
         return self._digests[key]
 
-    def _required(self, held: Held) -> Requirements:
+    def _required(self, held: ShelfFile) -> Requirements:
         try:
             if held.is_wheel:
                 return dependencies.of_wheel(self._bytes(held.path + METADATA_SUFFIX))
@@ -164,7 +164,7 @@ class Shelf:
             copy.flush()
             yield Path(copy.name)
 
-    def _told(self, project: str) -> Offer | None:
+    def _told(self, project: str) -> ShelfPage | None:
         """Return the contents of a project's page, wherever its files are; None without a page."""
         address = f"{_ORIGIN}simple/{project}/"
         is_damaged = False
@@ -178,16 +178,16 @@ class Shelf:
                 is_damaged = True
                 continue
             return _offered(project, page, urljoin(address, self._base))
-        return Offer(project, (), is_damaged=True) if is_damaged else None
+        return ShelfPage(project, (), is_damaged=True) if is_damaged else None
 
 
-def _offered(project: str, page: ProjectPage, base: str) -> Offer:
+def _offered(project: str, page: ProjectPage, base: str) -> ShelfPage:
     found = [held for file in page.files if (held := _held(project, file, base)) is not None]
     away = tuple(file.filename for file in found if not file.path)
-    return Offer(project, tuple(file for file in found if file.path), away)
+    return ShelfPage(project, tuple(file for file in found if file.path), away)
 
 
-def _sorted(offer: Offer, here: set[str]) -> Offer:
+def _sorted(offer: ShelfPage, here: set[str]) -> ShelfPage:
     """Return an offer whose files are really here."""
     lost = tuple(file.filename for file in offer.files if file.path not in here)
     if not lost:
@@ -195,7 +195,7 @@ def _sorted(offer: Offer, here: set[str]) -> Offer:
     return replace(offer, files=tuple(f for f in offer.files if f.path in here), lost=lost)
 
 
-def _held(project: str, file: File, base: str) -> Held | None:
+def _held(project: str, file: File, base: str) -> ShelfFile | None:
     """Return a file of the offer, without a path if it is elsewhere; None if it is neither kind."""
     if not file.filename.endswith((".whl", ".tar.gz", ".zip")):
         return None
@@ -204,7 +204,7 @@ def _held(project: str, file: File, base: str) -> Held | None:
         return None
     path = unquote(file.url.removeprefix(base)) if file.url.startswith(base) else ""
     path = path.partition("#")[0]
-    return Held(
+    return ShelfFile(
         project,
         file.filename,
         path if _is_key(path) else "",

@@ -1,4 +1,4 @@
-"""What a verification begins before the rest of the program is imported.
+"""Begins a verification before the rest of the program is imported.
 
 A child hashes files ahead. Its answers count for files that nobody has touched since.
 """

@@ -40,8 +40,9 @@ def command(arguments: Sequence[str]) -> Callable[[], int] | None:
 
 
 def _begin_sync(file: Path | None) -> Config | None:
-    """Begin a sync in this process before its modules are imported. Return its configuration; None
-    if it was not read.
+    """Begin a sync before its modules are imported.
+
+    Return its configuration; None if that cannot be read.
     """
     from pypimirror.cli import early
 
@@ -51,7 +52,7 @@ def _begin_sync(file: Path | None) -> Config | None:
 
 
 def _begin_verify(file: Path | None) -> Config | None:
-    """Begin the same for a verification."""
+    """Begin a verification before its modules are imported; return as `_begin_sync` does."""
     from pypimirror.cli import ahead
 
     if (config := _config(file)) is not None:

@@ -1,4 +1,4 @@
-"""The sections of `pypimirror.toml` on workers, schedules, alerts, and `pypimirror up`.
+"""The sections of `pypimirror.toml` on the web server, workers, schedules, alerts, and `up`.
 
 `docs/configuration.md` is generated from these models.
 """

@@ -11,10 +11,10 @@ from pypimirror.doctor.place import bucket, directory, space
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.system.space import remedy
 
-Check = Callable[[Config], Iterator[Finding]]
+DoctorCheck = Callable[[Config], Iterator[Finding]]
 
 #: The checks by group. If a check raises, the finding has the name of the group.
-CHECKS: dict[str, Check] = {
+CHECKS: dict[str, DoctorCheck] = {
     "directory": directory.check,
     "bucket": bucket.check,
     "catalog": catalog.check,
@@ -41,7 +41,7 @@ def examine(config: Config, prefect_api: str | None) -> Iterator[Finding]:
         yield from _guarded(name, check, config)
 
 
-def _guarded(name: str, check: Check, config: Config) -> Iterator[Finding]:
+def _guarded(name: str, check: DoctorCheck, config: Config) -> Iterator[Finding]:
     try:
         yield from check(config)
     except OSError as error:

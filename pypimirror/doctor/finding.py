@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 
-class State(StrEnum):
+class FindingState(StrEnum):
     """How a check ended."""
 
     OK = "ok"
@@ -21,7 +21,7 @@ class Finding:
     """What one check found."""
 
     name: str  #: the name of the check
-    state: State
+    state: FindingState
     seen: str  #: what the check saw
     remedy: str = ""  #: the next step, if one is needed
 
@@ -32,19 +32,19 @@ class Finding:
 
 def ok(name: str, seen: str) -> Finding:
     """Return a finding: all is well."""
-    return Finding(name, State.OK, seen)
+    return Finding(name, FindingState.OK, seen)
 
 
 def warning(name: str, seen: str, remedy: str) -> Finding:
     """Return a finding: somebody should look at this."""
-    return Finding(name, State.WARNING, seen, remedy)
+    return Finding(name, FindingState.WARNING, seen, remedy)
 
 
 def failed(name: str, seen: str, remedy: str) -> Finding:
     """Return a finding: this does not work."""
-    return Finding(name, State.FAILED, seen, remedy)
+    return Finding(name, FindingState.FAILED, seen, remedy)
 
 
 def skipped(name: str, seen: str) -> Finding:
     """Return a finding: there is nothing to check."""
-    return Finding(name, State.SKIPPED, seen)
+    return Finding(name, FindingState.SKIPPED, seen)

@@ -14,7 +14,7 @@ import msgspec
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.config.settings import Config
 from pypimirror.doctor import selected
-from pypimirror.doctor.finding import Finding, State, failed, ok, skipped, warning
+from pypimirror.doctor.finding import Finding, FindingState, failed, ok, skipped, warning
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.download.parent import DOWNLOAD_WORKER
 from pypimirror.download.protocol import FromWorker, Hello, Job, Probe, Probed, Result
@@ -46,7 +46,7 @@ def check(config: Config) -> Iterator[Finding]:
     answers = ask(config, [job for _, _, job in asked.values()])
     for number, (upstream, url, job) in asked.items():
         finding = _judge(upstream, url, job, answers.get(number))
-        if finding.state is State.WARNING and len(config.upstream) > 1:
+        if finding.state is FindingState.WARNING and len(config.upstream) > 1:
             # Another upstream may have the project.
             finding = ok(finding.name, finding.seen)
         yield finding

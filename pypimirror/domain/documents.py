@@ -60,7 +60,7 @@ class PlannedFile(TypedDict):
     sha256: str | None
 
 
-class Plan(TypedDict):
+class PlanDocument(TypedDict):
     """`sync --dry-run`: what a sync would do."""
 
     version: int
@@ -75,7 +75,7 @@ class Plan(TypedDict):
     failures: list[Failure]
 
 
-class Run(TypedDict):
+class RunDocument(TypedDict):
     """A run in the history."""
 
     run: str
@@ -100,7 +100,7 @@ class Run(TypedDict):
 class Runs(TypedDict):
     """`runs`: the newest run first."""
 
-    runs: list[Run]
+    runs: list[RunDocument]
 
 
 class Speed(TypedDict):
@@ -167,7 +167,7 @@ class Attempted(Failure):
     attempts: int
 
 
-class Proof(TypedDict):
+class ProofDocument(TypedDict):
     """The proof of a file: level, algorithm, source and time."""
 
     level: str
@@ -183,10 +183,10 @@ class ProvenFile(TypedDict):
     project: str
     file: str
     state: str
-    proof: Proof | None
+    proof: ProofDocument | None
 
 
-class RunDetails(Run):
+class RunDetails(RunDocument):
     """`runs show RUN`: `--failures` leaves out stages and workers, `--files` adds proven files."""
 
     workers: NotRequired[list[RunWorker]]
@@ -230,7 +230,7 @@ class Status(TypedDict):
     kept: dict[str, int]
     released: int
     dependencies: Dependencies | None
-    last_run: Run | None
+    last_run: RunDocument | None
 
 
 class Tries(TypedDict):
@@ -242,7 +242,7 @@ class Tries(TypedDict):
     last_error: str
 
 
-class Asked(TypedDict):
+class RequestTimes(TypedDict):
     """When clients asked for a file that `[on_demand]` lets them ask for."""
 
     first: float
@@ -256,7 +256,7 @@ class HeldFile(TypedDict):
 
     file: str
     state: str
-    proof: Proof | None
+    proof: ProofDocument | None
     size: int | None
     sha256: str | None
     core_metadata: bool
@@ -265,7 +265,7 @@ class HeldFile(TypedDict):
     tries: Tries | None
     url: str
     selected: bool
-    asked: Asked | None
+    asked: RequestTimes | None
 
 
 class HeldProject(TypedDict):
@@ -281,13 +281,13 @@ class HeldProject(TypedDict):
     files: list[HeldFile]
 
 
-class ProjectStatus(TypedDict):
+class ProjectsDocument(TypedDict):
     """`status PROJECT…`: each file of the projects."""
 
     projects: list[HeldProject]
 
 
-class Verdict(TypedDict):
+class VerdictDocument(TypedDict):
     """Whether something is selected, by which rule and fact, and until when."""
 
     selected: bool
@@ -297,7 +297,7 @@ class Verdict(TypedDict):
     until_iso: str | None
 
 
-class ExplainedFile(Verdict):
+class ExplainedFile(VerdictDocument):
     """Why a file is mirrored or not."""
 
     file: str
@@ -306,7 +306,7 @@ class ExplainedFile(Verdict):
     last_error: str | None
 
 
-class Explanation(Verdict):
+class ExplanationDocument(VerdictDocument):
     """`explain PROJECT [FILE]`: the verdict for the project and for each file."""
 
     project: str
@@ -352,15 +352,15 @@ class Cleared(TypedDict):
     cleared: list[str]
 
 
-class Hit(TypedDict):
+class SearchHit(TypedDict):
     """A project that a search has found. `summary` is "" if none is known."""
 
     name: str
     summary: str
 
 
-class Found(TypedDict):
+class SearchResults(TypedDict):
     """`/search.json`. The best result is the first."""
 
     query: str
-    results: list[Hit]
+    results: list[SearchHit]

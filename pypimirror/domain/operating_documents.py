@@ -42,7 +42,7 @@ class Adopted(RunResult):
     options: NotRequired[list[TranslatedOption]]
 
 
-class Translated(TypedDict):
+class TranslationDocument(TypedDict):
     """`adopt --bandersnatch CONF --dry-run`."""
 
     config: str
@@ -73,7 +73,7 @@ class Metrics(TypedDict):
     metrics: list[Sample]
 
 
-class Check(TypedDict):
+class CheckDocument(TypedDict):
     """The result of a check, and the next step if one is needed."""
 
     name: str
@@ -86,7 +86,7 @@ class Examination(TypedDict):
     """`doctor`: the worst state, and the result of each check."""
 
     state: str
-    checks: list[Check]
+    checks: list[CheckDocument]
 
 
 class Served(TypedDict):
@@ -146,7 +146,7 @@ class Installable(TypedDict):
     environments: list[CheckedEnvironment]
 
 
-class Relocked(TypedDict):
+class RelockDocument(TypedDict):
     """`relock`: the lock with addresses of this mirror, or the files that this mirror lacks."""
 
     complete: bool

@@ -34,7 +34,7 @@ def probe(client: Client, job: Probe, url: str, hello: Hello) -> Probed:
     reads = bool(job.project or job.listing)
     response = client.get(job.remote, url, headers, "GET" if reads else "HEAD")
     listed = None
-    seconds, ahead = time.monotonic() - started, _ahead(response)
+    seconds, ahead = time.monotonic() - started, seconds_ahead(response)
     if job.project and response.status_code == 200:
         body = whole(response, hello.max_page_size)
         content_type = response.headers.get("Content-Type", "")
@@ -60,7 +60,7 @@ def _listed(response: Answer) -> dict[str, str] | None:
     return {p.name: found.links.get(p.name) or f"{quote(p.name)}/" for p in first}
 
 
-def _ahead(response: Answer) -> float | None:
+def seconds_ahead(response: Answer) -> float | None:
     """Return the seconds by which the server's clock is ahead of ours."""
     made = dates.made(response.headers)
     return None if made is None else made - clock.now()

@@ -17,9 +17,9 @@ from pypimirror.domain.model import Claim, File, ProjectName, ProjectPage, Proje
 from pypimirror.download.protocol import Remote
 from pypimirror.on_demand.listing import Listing, Offer
 from pypimirror.pipeline.discover import cross_checks, metadata, project_pages
-from pypimirror.pipeline.discover.alternates import Answer
-from pypimirror.pipeline.discover.decisions.decide import Link, no_link
-from pypimirror.pipeline.discover.decisions.held import believed, contradiction
+from pypimirror.pipeline.discover.alternates import PageAnswer
+from pypimirror.pipeline.discover.decisions.comparing import believed, contradiction
+from pypimirror.pipeline.discover.decisions.decide import UpstreamLink, no_link
 from pypimirror.pipeline.discover.decisions.merging import (
     ConflictError,
     Terms,
@@ -58,7 +58,7 @@ def known(run: Run, project: str) -> Known:
     return Known(ProjectRecord(**nothing | {"id": 0, "name": project}), {}, frozenset())  # type: ignore[arg-type]
 
 
-def judge(run: Run, answer: Answer, about: Known, checked_at: float) -> Listing:
+def judge(run: Run, answer: PageAnswer, about: Known, checked_at: float) -> Listing:
     """Decide on a page that was read, and return its listing."""
     row, position, result, place = answer
     assert result.page is not None
@@ -117,7 +117,7 @@ def _refusal(
     others: Sequence[Claim],
     old: FileRecord | None,
     terms: Terms,
-    link: Link | None,
+    link: UpstreamLink | None,
     remote: Remote,
 ) -> str | None:
     """Return why a file may neither be fetched nor linked to, as a clause; None if it may."""

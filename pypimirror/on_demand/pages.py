@@ -20,7 +20,7 @@ from pypimirror.on_demand.messages import Absent, Away, Final, Here, Refused
 from pypimirror.on_demand.once import Once
 from pypimirror.on_demand.store import Store
 from pypimirror.pipeline.discover import alternates, project_pages
-from pypimirror.pipeline.discover.alternates import Answer
+from pypimirror.pipeline.discover.alternates import PageAnswer
 from pypimirror.pipeline.discover.kinds.registry import kind_of
 from pypimirror.pipeline.discover.lists import listings
 from pypimirror.pipeline.run import Run
@@ -122,11 +122,11 @@ class Pages:
             position = _position(run, last)
             if position is None:
                 return Away(0, told)
-            again = Answer(about.row, position, last.result(0), last.place)
+            again = PageAnswer(about.row, position, last.result(0), last.place)
             self._keep(run, judging.judge(run, again, about, last.checked_at), about)
         return self._here(project, last, now, told)
 
-    def _answers(self, run: Run, about: Known, last: Listing | None) -> Iterator[Answer]:
+    def _answers(self, run: Run, about: Known, last: Listing | None) -> Iterator[PageAnswer]:
         """Ask the owners in turn; after a failure, the alternates of that owner."""
         row = about.row
         for position in run.selection.owners(ProjectName(row.name)):
@@ -140,7 +140,7 @@ class Pages:
                 job = msgspec.structs.replace(job, etag=last.etag, last_modified=last.last_modified)
             self.asked += 1
             for result in project_pages.ask(run, [job]):
-                answer = Answer(row, position, result)
+                answer = PageAnswer(row, position, result)
                 if result.problem is None or result.problem.reason is Reason.MISSING:
                     yield answer
                 else:
@@ -152,7 +152,7 @@ class Pages:
             run.cache.link_pages.pop(name, None)
             self._read_at[name] = time.monotonic()
 
-    def _read(self, run: Run, about: Known, answer: Answer, last: Listing | None) -> Here:
+    def _read(self, run: Run, about: Known, answer: PageAnswer, last: Listing | None) -> Here:
         """Store a page that was read, or found unchanged."""
         if answer.result.not_modified:
             assert last is not None  # else the question had no validators

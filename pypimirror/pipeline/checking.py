@@ -31,7 +31,7 @@ def check(run: Run) -> None:
         return
     # Imported only if the check is needed.
     from pypimirror.check import check as checks
-    from pypimirror.check.outcome import State
+    from pypimirror.check.outcome import CheckState
 
     where: dict[Gap, list[str]] = {}
     failed: PypimirrorError | None = None
@@ -47,7 +47,7 @@ def check(run: Run) -> None:
     with gate.open_to_requests(run):  # it only reads what is served
         try:
             for outcome in checks.check(run.config, asked):
-                if outcome.state is State.NOT_CHECKED:
+                if outcome.state is CheckState.NOT_CHECKED:
                     run.reporter.note("warning", f"{outcome.subject}: {'; '.join(outcome.notes)}")
                 for gap in outcome.gaps:
                     where.setdefault(gap, []).append(

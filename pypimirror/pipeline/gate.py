@@ -69,7 +69,7 @@ def open_to_requests(run: Run) -> Iterator[None]:
 
 
 class Pauses:
-    """Pauses in long work on the whole mirror, in which waiting requests place their files.
+    """Lets waiting requests place their files during long work on the whole mirror.
 
     The work calls it often, at points where nothing is half done. One thread uses it.
     """

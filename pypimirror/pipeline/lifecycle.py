@@ -35,7 +35,7 @@ from pypimirror.pipeline.download import staging
 from pypimirror.pipeline.run import Run, make
 from pypimirror.pipeline.summary import Summary
 from pypimirror.select.selection import Selection
-from pypimirror.storage import links, lock
+from pypimirror.storage import hard_links, lock
 from pypimirror.storage.changes import Changes
 from pypimirror.storage.durability import choose
 from pypimirror.storage.opening import opener
@@ -90,7 +90,7 @@ def _catalog_of_its_own(file: Path | None) -> Iterator[None]:
     """
     if file is not None:
         with storage_errors(file):
-            links.part([Path(f"{file}{end}") for end in ("", "-wal", "-shm")])
+            hard_links.part([Path(f"{file}{end}") for end in ("", "-wal", "-shm")])
     yield
 
 
@@ -191,7 +191,7 @@ def sync(
         return _perform(run, lambda run: _noting_changes(run, partial(_work, work=work)))
 
 
-class _Starteded(NamedTuple):
+class _Started(NamedTuple):
     """The recorded start of a run, and what was decided with it."""
 
     id: int
@@ -319,5 +319,3 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
             run.pools.close()
             summary = conclude.close(run, state, message)
     return summary
-
-

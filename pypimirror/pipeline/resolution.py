@@ -4,10 +4,10 @@ The rules:
 
 * A set is a group of requirements that are installed together. Each requirements file is a set, and
   so are all entries together that name one project. Globs and regular expressions select as usual.
-* The upstreams are asked, in their order. uv goes through a gate (`pypimirror.resolve.gate`), so it
-  asks only the hosts that a download may ask, through the same proxies. Each set is resolved once
-  for all platforms, from the oldest declared Python on. If that has no solution, it is resolved
-  separately for each declared environment.
+* The upstreams are asked, in their order. uv goes through a proxy of this program
+  (`pypimirror.resolve.proxy`), so it asks only the hosts that a download may ask, by the same ways.
+  Each set is resolved once for all platforms, from the oldest declared Python on. If that has no
+  solution, it is resolved separately for each declared environment.
 * The result is a lock like any other (`pypimirror.select.locked`). The catalog has it, so it counts
   on all machines. A copy for people is `pylock.<set>.toml` in the private directory; users who want
   to keep it copy and commit it.
@@ -48,17 +48,17 @@ from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.resolve import uv
 from pypimirror.resolve.uv import (
     Environment,
-    Index,
-    NoAnswerError,
+    Indexes,
+    NoResultError,
     NoSolutionError,
-    Question,
     ResolveError,
+    ResolveRequest,
 )
 from pypimirror.select import locked
 from pypimirror.select.selection import Selection
 
 if TYPE_CHECKING:
-    from pypimirror.resolve.gate import Gate
+    from pypimirror.resolve.proxy import ResolverProxy
 
 _MOST_TOLD = 3  #: refused hosts in a message
 #: Asks uv about a set in an environment; see `_ask`.
@@ -87,9 +87,9 @@ def apply(run: Run, *, keep: bool = True) -> Run:
     if (run.names is not None or run.retry is not None) and locked.kept(directory, before):
         return run
     run.reporter.announce("Resolving what [select] projects names")
-    gate = _gate(run.config)
-    found = list(resolve(run.config, gate, run.cancelled))
-    for refusal in gate.refused:
+    proxy = _proxy(run.config)
+    found = list(resolve(run.config, proxy, run.cancelled))
+    for refusal in proxy.refused:
         run.reporter.announce(f"uv was kept from a host: {refusal}")
     texts = {each.name: each.text for each in found}
     if texts != before:
@@ -105,9 +105,9 @@ def apply(run: Run, *, keep: bool = True) -> Run:
 
 
 def resolve(
-    config: Config, gate: Gate, cancelled: threading.Event | None = None
+    config: Config, proxy: ResolverProxy, cancelled: threading.Event | None = None
 ) -> Iterator[Resolution]:
-    """Yield the result for each set; uv goes through `gate`.
+    """Yield the result for each set; uv goes through `proxy`.
 
     Raises `StoppedError`, `ConfigError`, and `Cancelled` soon after `cancelled` is set.
     """
@@ -116,20 +116,20 @@ def resolve(
         fault = 'select.dependencies: "resolved" needs names or requirements in select.projects'
         raise ConfigError(config.blame(fault))
     names = _names(sets)
-    with TemporaryDirectory(prefix="pypimirror-uv-") as cache, gate:
+    with TemporaryDirectory(prefix="pypimirror-uv-") as cache, proxy:
         try:
-            ask = partial(_ask, _index(config, gate.url, cache), cancelled)
+            ask = partial(_ask, _index(config, proxy.url, cache), cancelled)
             for wanted in sets:
                 yield from _resolved(config, wanted, names[wanted.name], ask)
         except ResolveError as error:
-            raise StoppedError(_problem(error, gate)) from error
+            raise StoppedError(_problem(error, proxy)) from error
 
 
-def _problem(error: ResolveError, gate: Gate) -> Problem:
+def _problem(error: ResolveError, proxy: ResolverProxy) -> Problem:
     """Return the failure of a resolution. It also says which hosts uv was not allowed to ask."""
-    parts = [str(error), *(gate.refused or gate.failed)[:_MOST_TOLD]]
+    parts = [str(error), *(proxy.refused or proxy.failed)[:_MOST_TOLD]]
     parts.append("Nothing has changed here: the last resolution stays")
-    is_away = isinstance(error, NoAnswerError) and not gate.refused
+    is_away = isinstance(error, NoResultError) and not proxy.refused
     reason = Reason.CONNECTION if is_away else Reason.CONFIGURATION
     return Problem(reason, ". ".join(part.rstrip(".") for part in parts))
 
@@ -168,9 +168,9 @@ def _resolved_for(wanted: Wanted, name: str, target: Target, ask: _Ask) -> Resol
 
 
 def _ask(
-    index: Index, cancelled: threading.Event | None, wanted: Wanted, environment: Environment
+    index: Indexes, cancelled: threading.Event | None, wanted: Wanted, environment: Environment
 ) -> str:
-    question = Question(
+    question = ResolveRequest(
         tuple(str(each) for each in wanted.requirements),
         tuple(str(each) for each in wanted.constraints),
         environment,
@@ -209,23 +209,23 @@ def _indexes(config: Config) -> list[UpstreamSection]:
     return [upstream for upstream in config.upstream if upstream.kind == "simple"]
 
 
-def _gate(config: Config) -> Gate:
-    """Return the gate to the hosts of the upstreams that uv asks, and of their alternates."""
-    from pypimirror.resolve.gate import Gate  # it needs requests, which takes a while
+def _proxy(config: Config) -> ResolverProxy:
+    """Return the proxy to the hosts of the upstreams that uv asks, and of their alternates."""
+    from pypimirror.resolve.proxy import ResolverProxy  # it needs requests, which takes a while
 
     names = {name for upstream in _indexes(config) for name, _ in places(upstream)}
     known = tuple(remote for remote in remotes(config) if remote.name in names)
-    return Gate(known, config.download.timeout)
+    return ResolverProxy(known, config.download.timeout)
 
 
-def _index(config: Config, gate: str, cache: str) -> Index:
+def _index(config: Config, proxy: str, cache: str) -> Indexes:
     """Return the upstreams in the form that uv needs. Raises `ResolveError`."""
     indexes = _indexes(config)
     if not indexes:
         raise ResolveError('no upstream is an index that uv can ask: kind = "simple" is needed')
     *others, last = [_address(upstream) for upstream in indexes]
     ca_file = next((u.ca_file for u in indexes if u.ca_file), config.download.ca_file)
-    return Index(last, tuple(others), str(ca_file) if ca_file else None, gate, cache)
+    return Indexes(last, tuple(others), str(ca_file) if ca_file else None, proxy, cache)
 
 
 def _address(upstream: UpstreamSection) -> str:

@@ -105,16 +105,16 @@ class Run(Struct, frozen=True):
             yield result
 
     def hashed(self, jobs: Iterable[Check]) -> Iterator[Checked]:
-        """Hash files that the storage holds; see `held.hashed`."""
-        from pypimirror.pipeline.context import held
+        """Hash files that the storage holds; see `stored_files.hashed`."""
+        from pypimirror.pipeline.context import stored_files
 
-        return held.hashed(self.storage, self.pools.reader, jobs, self.cancelled)
+        return stored_files.hashed(self.storage, self.pools.reader, jobs, self.cancelled)
 
     def examined(self, jobs: Iterable[tuple[Check, str | None]]) -> Iterator[Checked]:
-        """Do jobs that need files on disk; see `held.examined`."""
-        from pypimirror.pipeline.context import held
+        """Do jobs that need files on disk; see `stored_files.examined`."""
+        from pypimirror.pipeline.context import stored_files
 
-        return held.examined(self.storage, self.pools.checker, jobs)
+        return stored_files.examined(self.storage, self.pools.checker, jobs)
 
     def cancel(self) -> None:
         """Cancel all work in progress, in any thread: it ends with `Cancelled`."""

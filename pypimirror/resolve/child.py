@@ -39,7 +39,7 @@ class ResolveError(PypimirrorError):
     """A resolver cannot run, or did not answer; the message says what to do."""
 
 
-class NoAnswerError(ResolveError):
+class NoResultError(ResolveError):
     """The resolver ran, and gave neither a solution nor a reason why there is none.
 
     The usual cause is an index that it cannot reach.
@@ -50,7 +50,7 @@ class NoSolutionError(ResolveError):
     """The resolver found no solution; the message is its reason."""
 
 
-class Ended(NamedTuple):
+class CompletedResolver(NamedTuple):
     """The exit code and the output of a resolver."""
 
     code: int
@@ -77,10 +77,10 @@ def run(
     directory: str,
     patience: float,
     cancelled: threading.Event | None = None,
-) -> Ended:
+) -> CompletedResolver:
     """Run a resolver to its end.
 
-    Raises `NoAnswerError` if that takes more than `patience` seconds, and `Cancelled` soon after
+    Raises `NoResultError` if that takes more than `patience` seconds, and `Cancelled` soon after
     another thread sets `cancelled`.
     """
     name = Path(command[0]).name
@@ -108,14 +108,16 @@ def run(
                     raise Cancelled("cancelled") from error
                 if clock.steady() > ended:
                     shown = f"{patience:.0f} s"
-                    raise NoAnswerError(f"{name} has not answered within {shown}") from error
+                    raise NoResultError(f"{name} has not answered within {shown}") from error
     except BaseException:
         with contextlib.suppress(OSError):
             os.killpg(started.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             started.communicate(timeout=_GRACE)
         raise
-    return Ended(started.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+    return CompletedResolver(
+        started.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
+    )
 
 
 def told(err: str) -> str:

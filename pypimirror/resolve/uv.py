@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 
 from pypimirror.resolve import child
 from pypimirror.resolve.child import PATIENCE
-from pypimirror.resolve.child import NoAnswerError as NoAnswerError
+from pypimirror.resolve.child import NoResultError as NoResultError
 from pypimirror.resolve.child import NoSolutionError as NoSolutionError
 from pypimirror.resolve.child import ResolveError as ResolveError
 
@@ -55,7 +55,7 @@ _INSTALL = "install it with: pip install 'pypimirror[resolve]'"
 
 
 @dataclass(frozen=True)
-class Index:
+class Indexes:
     """The indexes in which releases are searched."""
 
     url: str  #: of a simple index, with a login if it needs one
@@ -89,7 +89,7 @@ class Environment:
 
 
 @dataclass(frozen=True)
-class Question:
+class ResolveRequest:
     """The requirements to resolve: lines of a requirements file, without options and addresses."""
 
     requirements: tuple[str, ...]
@@ -110,14 +110,14 @@ class Uv:
 
     def resolve(
         self,
-        question: Question,
-        index: Index,
+        question: ResolveRequest,
+        index: Indexes,
         patience: float = PATIENCE,
         cancelled: threading.Event | None = None,
     ) -> str:
         """Return a `pylock.toml` with the chosen releases.
 
-        Raises `NoSolutionError` if there is no solution, `NoAnswerError` for other failures, and
+        Raises `NoSolutionError` if there is no solution, `NoResultError` for other failures, and
         `Cancelled` soon after another thread sets `cancelled`.
         """
         with TemporaryDirectory(prefix="pypimirror-uv-") as scratch:
@@ -130,7 +130,7 @@ class Uv:
         said = child.told(ended.err)
         if _UNSOLVED.search(ended.err):
             raise NoSolutionError(said)
-        raise NoAnswerError(f"uv could not resolve this (it ended with {ended.code}): {said}")
+        raise NoResultError(f"uv could not resolve this (it ended with {ended.code}): {said}")
 
 
 @lru_cache(maxsize=1)
@@ -167,7 +167,7 @@ def _version_of(path: str) -> tuple[int, int, int]:
     return int(found[1]), int(found[2]), int(found[3])
 
 
-def _arguments(question: Question, scratch: Path) -> list[str]:
+def _arguments(question: ResolveRequest, scratch: Path) -> list[str]:
     """Return the command line; requirements and constraints are in files, as they may be long."""
     wanted = child.write(scratch / "requirements.in", question.requirements)
     narrower = child.write(scratch / "constraints.txt", question.constraints)
@@ -185,7 +185,7 @@ def _arguments(question: Question, scratch: Path) -> list[str]:
     return [*command, *question.options, "--constraints", narrower, wanted]
 
 
-def _variables(question: Question, index: Index, scratch: str) -> dict[str, str]:
+def _variables(question: ResolveRequest, index: Indexes, scratch: str) -> dict[str, str]:
     """Return its environment. It has the addresses, because all users can read a command line."""
     found = child.bare(scratch) | _QUIET | {"UV_DEFAULT_INDEX": index.url}
     found |= {"UV_CACHE_DIR": index.cache} if index.cache else {"UV_NO_CACHE": "1"}

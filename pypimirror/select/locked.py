@@ -21,7 +21,7 @@ from pypimirror.domain.filenames import printable
 from pypimirror.select.entries import Entry
 from pypimirror.select.environments import Environments
 from pypimirror.select.locks import pylock, registry
-from pypimirror.select.locks.lock import Lock, LockedRelease, LockError
+from pypimirror.select.locks.lock import Lock, LockedRelease, UnreadableLockError
 from pypimirror.select.patterns import EntryError
 
 #: The directory for copies of the resolved locks, in the private directory
@@ -37,7 +37,7 @@ def read(patterns: Iterable[str]) -> list[Lock]:
     """Read the locks that match globs, each once; raises `EntryError`."""
     try:
         return [registry.read(path) for path in paths(patterns)]
-    except LockError as error:
+    except UnreadableLockError as error:
         raise EntryError(f"{error}") from error
 
 
@@ -68,7 +68,7 @@ def kept(directory: Path, texts: Mapping[str, str] | None = None) -> list[Lock]:
         if texts is not None:
             return [pylock.read(directory / name, text) for name, text in sorted(texts.items())]
         return [pylock.read(path) for path in sorted(directory.glob("pylock.*.toml"))]
-    except LockError:
+    except UnreadableLockError:
         return []
 
 

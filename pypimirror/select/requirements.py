@@ -217,7 +217,7 @@ def _hash(text: str, source: str) -> Digest:
     """Read the value of `--hash`. Ignoring a bad one would allow other bytes."""
     try:
         found = lock.digest(text, source)
-    except lock.LockError as error:
+    except lock.UnreadableLockError as error:
         raise RequirementsError(str(error)) from error
     if found is None:
         raise RequirementsError(f"{source}: --hash {text}: pip knows no such algorithm; use sha256")

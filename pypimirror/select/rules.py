@@ -21,8 +21,8 @@ from pypimirror.select.patterns import EntryError, Pattern, pattern
 from pypimirror.select.whole import WHOLE, by_version, releases_of
 
 #: A check returns whether the file passes, the fact, and when time will change that.
-Outcome = tuple[bool, str, float | None]
-Check = Callable[[Facts, float], Outcome]
+RuleOutcome = tuple[bool, str, float | None]
+RuleCheck = Callable[[Facts, float], RuleOutcome]
 
 
 class Rules:
@@ -35,7 +35,7 @@ class Rules:
         self._keys = keys
         self._source = source
         try:
-            self._checks: list[tuple[str, Check]] = [
+            self._checks: list[tuple[str, RuleCheck]] = [
                 (rule, make(keys, rule))
                 for names, make in _CHECKS
                 if (rule := ", ".join(source[name] for name in names if _is_set(keys, name)))
@@ -126,34 +126,34 @@ class Rules:
 # One file: each function makes the check of a key
 
 
-def _file_names(keys: RuleKeys, source: str) -> Check:
+def _file_names(keys: RuleKeys, source: str) -> RuleCheck:
     globs = [pattern(text, source) for text in keys.files]
     return lambda facts, _: (_any(globs, facts.file.filename), "file name", None)
 
 
-def _excluded_file_names(keys: RuleKeys, source: str) -> Check:
+def _excluded_file_names(keys: RuleKeys, source: str) -> RuleCheck:
     globs = [pattern(text, source) for text in keys.exclude_files]
     return lambda facts, _: (not _any(globs, facts.file.filename), "file name", None)
 
 
-def _versions(keys: RuleKeys, source: str) -> Check:
+def _versions(keys: RuleKeys, source: str) -> RuleCheck:
     matchers = [_version_matcher(text, source) for text in keys.versions]
     return lambda facts, _: (any(m(facts) for m in matchers), _version_fact(facts), None)
 
 
-def _excluded_versions(keys: RuleKeys, source: str) -> Check:
+def _excluded_versions(keys: RuleKeys, source: str) -> RuleCheck:
     matchers = [_version_matcher(text, source) for text in keys.exclude_versions]
     return lambda facts, _: (not any(m(facts) for m in matchers), _version_fact(facts), None)
 
 
-def _types(keys: RuleKeys, _source: str) -> Check:
+def _types(keys: RuleKeys, _source: str) -> RuleCheck:
     return lambda facts, _: (facts.type in keys.types, f"{facts.type}, by file name", None)
 
 
-def _tags(keys: RuleKeys, _source: str) -> Check:
+def _tags(keys: RuleKeys, _source: str) -> RuleCheck:
     environments = Environments(keys.python, keys.platforms, keys.abi)
 
-    def check(facts: Facts, _now: float) -> Outcome:
+    def check(facts: Facts, _now: float) -> RuleOutcome:
         if facts.type != "wheel":
             return True, "no wheel", None
         return environments.install(facts.tag), f"tags {facts.tag}, by file name", None
@@ -161,45 +161,45 @@ def _tags(keys: RuleKeys, _source: str) -> Check:
     return check
 
 
-def _requires_python(keys: RuleKeys, _source: str) -> Check:
+def _requires_python(keys: RuleKeys, _source: str) -> RuleCheck:
     environments = Environments(keys.python)
 
-    def check(facts: Facts, _now: float) -> Outcome:
+    def check(facts: Facts, _now: float) -> RuleOutcome:
         needed = facts.file.requires_python or ""
         return environments.admit(needed), f"requires-python {needed}, by the upstream", None
 
     return check
 
 
-def _prereleases(_keys: RuleKeys, _source: str) -> Check:
-    def check(facts: Facts, _now: float) -> Outcome:
+def _prereleases(_keys: RuleKeys, _source: str) -> RuleCheck:
+    def check(facts: Facts, _now: float) -> RuleOutcome:
         is_final = facts.version is None or not facts.version.is_prerelease
         return is_final, _version_fact(facts), None
 
     return check
 
 
-def _yanked(_keys: RuleKeys, _source: str) -> Check:
+def _yanked(_keys: RuleKeys, _source: str) -> RuleCheck:
     return lambda facts, _: (facts.file.yanked is None, _yank_fact(facts), None)
 
 
-def _uploaded_after(keys: RuleKeys, _source: str) -> Check:
+def _uploaded_after(keys: RuleKeys, _source: str) -> RuleCheck:
     assert keys.uploaded_after is not None
     first = keys.uploaded_after.timestamp()
     return lambda facts, _: ((facts.uploaded or -inf) >= first, facts.upload, None)
 
 
-def _uploaded_before(keys: RuleKeys, _source: str) -> Check:
+def _uploaded_before(keys: RuleKeys, _source: str) -> RuleCheck:
     assert keys.uploaded_before is not None
     end = keys.uploaded_before.timestamp()
     return lambda facts, _: ((facts.uploaded or inf) < end, facts.upload, None)
 
 
-def _older_than(keys: RuleKeys, _source: str) -> Check:
+def _older_than(keys: RuleKeys, _source: str) -> RuleCheck:
     assert keys.older_than is not None
     age = keys.older_than.total_seconds()
 
-    def check(facts: Facts, now: float) -> Outcome:
+    def check(facts: Facts, now: float) -> RuleOutcome:
         if facts.uploaded is None:
             return False, facts.upload, None
         due = facts.uploaded + age
@@ -208,11 +208,11 @@ def _older_than(keys: RuleKeys, _source: str) -> Check:
     return check
 
 
-def _younger_than(keys: RuleKeys, _source: str) -> Check:
+def _younger_than(keys: RuleKeys, _source: str) -> RuleCheck:
     assert keys.younger_than is not None
     age = keys.younger_than.total_seconds()
 
-    def check(facts: Facts, now: float) -> Outcome:
+    def check(facts: Facts, now: float) -> RuleOutcome:
         if facts.uploaded is None:
             return False, facts.upload, None
         end = facts.uploaded + age
@@ -221,7 +221,7 @@ def _younger_than(keys: RuleKeys, _source: str) -> Check:
     return check
 
 
-def _max_file_size(keys: RuleKeys, _source: str) -> Check:
+def _max_file_size(keys: RuleKeys, _source: str) -> RuleCheck:
     assert keys.max_file_size is not None
     limit = int(keys.max_file_size)
     return lambda facts, _: (
@@ -229,17 +229,17 @@ def _max_file_size(keys: RuleKeys, _source: str) -> Check:
     )  # fmt: skip
 
 
-def _metadata(keys: RuleKeys, source: str) -> Check:
+def _metadata(keys: RuleKeys, source: str) -> RuleCheck:
     fits = metadata.required(keys.metadata, source)
     return lambda facts, _: (*fits(facts.metadata), None)
 
 
-def _excluded_metadata(keys: RuleKeys, source: str) -> Check:
+def _excluded_metadata(keys: RuleKeys, source: str) -> RuleCheck:
     fits = metadata.excluded(keys.exclude_metadata, source)
     return lambda facts, _: (*fits(facts.metadata), None)
 
 
-_CHECKS: tuple[tuple[tuple[str, ...], Callable[[RuleKeys, str], Check]], ...] = (
+_CHECKS: tuple[tuple[tuple[str, ...], Callable[[RuleKeys, str], RuleCheck]], ...] = (
     (("files",), _file_names),
     (("exclude_files",), _excluded_file_names),
     (("versions",), _versions),

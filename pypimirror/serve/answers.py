@@ -15,7 +15,7 @@ from werkzeug.wsgi import wrap_file
 
 from pypimirror.domain.objects.headers import FILE_CACHE, PAGE_CACHE, file_type
 from pypimirror.serve.negotiation import PAGE_FILES, TEXT_HTML, negotiate
-from pypimirror.serve.tree import Opened, Tree
+from pypimirror.serve.tree import OpenFile, Tree
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -55,7 +55,7 @@ def package(tree: Tree, request: Request, parts: list[str]) -> Response | None:
     return send(request, file, file_headers(file, parts[-1]))
 
 
-def file_headers(file: Opened, name: str) -> dict[str, str]:
+def file_headers(file: OpenFile, name: str) -> dict[str, str]:
     """Return the headers of a file. Its caches may keep it."""
     headers = {
         "Content-Type": file_type(name),
@@ -72,7 +72,7 @@ def page_form(content_type: str) -> str:
     return f"{content_type}; charset=utf-8" if content_type == TEXT_HTML else content_type
 
 
-def page_headers(file: Opened, content_type: str) -> dict[str, str]:
+def page_headers(file: OpenFile, content_type: str) -> dict[str, str]:
     """Return the headers of a page. Its caches must ask each time."""
     headers = {
         "Content-Type": content_type,
@@ -86,7 +86,7 @@ def page_headers(file: Opened, content_type: str) -> dict[str, str]:
     return headers
 
 
-def send(request: Request, file: Opened, headers: dict[str, str]) -> Response:
+def send(request: Request, file: OpenFile, headers: dict[str, str]) -> Response:
     """Send `file`, or the requested part of it, or 304."""
     environ = request.environ
     _drop_unusable_conditions(environ, headers)

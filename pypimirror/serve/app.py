@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from pypimirror.serve.demand.demand import Demand
-    from pypimirror.serve.metrics import Metrics
+    from pypimirror.serve.metrics import ServerMetrics
     from pypimirror.serve.pages.asking import Pages
 
 
 def create_app(
     tree: Path | Tree,
-    metrics: Metrics | None = None,
+    metrics: ServerMetrics | None = None,
     pages: Pages | None = None,
     demand: Demand | None = None,
 ) -> WSGIApplication:
@@ -51,7 +51,7 @@ def create_app(
 
 class _App:
     def __init__(
-        self, tree: Tree, metrics: Metrics | None, pages: Pages | None, demand: Demand | None
+        self, tree: Tree, metrics: ServerMetrics | None, pages: Pages | None, demand: Demand | None
     ) -> None:
         self.tree = tree
         self.metrics = metrics
@@ -195,7 +195,7 @@ def _away() -> Response:
     return response
 
 
-def _metrics(request: Request, metrics: Metrics) -> Response:
+def _metrics(request: Request, metrics: ServerMetrics) -> Response:
     headers = {"Cache-Control": "no-store", "Vary": "Accept"}
     content, content_type = metrics.render(request.headers.get("Accept", ""))
     return Response(content, 200, headers, content_type=content_type)

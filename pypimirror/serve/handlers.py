@@ -17,7 +17,7 @@ import gevent
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from pypimirror.serve.connections import LATE, Connections, places
-from pypimirror.serve.direct.direct import Answer, Direct
+from pypimirror.serve.direct.direct import Direct, DirectAnswer
 from pypimirror.serve.direct.heads import read_head
 from pypimirror.serve.direct.sending import send
 
@@ -91,7 +91,7 @@ class _Continued(RawIOBase):
         return size
 
 
-class Handler(WSGIHandler):
+class RequestHandler(WSGIHandler):
     """pywsgi's handler, which also closes stalled connections, without a traceback."""
 
     #: Compared with the first argument of an `OSError`, which is a text for a time-out. A greenlet
@@ -153,7 +153,7 @@ class Handler(WSGIHandler):
         finally:
             self._patience.close()
 
-    def log_direct(self, data: bytes, answer: Answer) -> None:
+    def log_direct(self, data: bytes, answer: DirectAnswer) -> None:
         """Log a direct answer to the request that `data` begins with."""
         self.requestline = data.partition(b"\r\n")[0].decode("latin-1")
         self._orig_status = str(answer.status)
@@ -190,11 +190,11 @@ class Handler(WSGIHandler):
         return super()._handle_client_error(ex)  # type: ignore[misc]
 
 
-class QuietHandler(Handler):
+class QuietHandler(RequestHandler):
     """A handler that logs no requests."""
 
     def log_request(self) -> None:
         """Log nothing."""
 
-    def log_direct(self, data: bytes, answer: Answer) -> None:
+    def log_direct(self, data: bytes, answer: DirectAnswer) -> None:
         """Log nothing."""

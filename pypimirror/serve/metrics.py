@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pypimirror.serve.direct.counts import Counts
+from pypimirror.serve.direct.counts import AnswerCounts
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -25,7 +25,7 @@ FRESH = 10.0
 PATIENCE = 20.0
 
 
-class Metrics:
+class ServerMetrics:
     """The metrics of one server; `config` is the configuration file of its mirror.
 
     `counts` are those of all its processes. `more` yields further ones.
@@ -34,12 +34,12 @@ class Metrics:
     def __init__(
         self,
         config: Path,
-        counts: Counts | None = None,
+        counts: AnswerCounts | None = None,
         more: Callable[[], Iterable[Metric]] = lambda: (),
     ) -> None:
         self._config = config
         self._more = more
-        self._counts = counts or Counts()
+        self._counts = counts or AnswerCounts()
         self._asking = threading.Lock()  # gevent's, in the server
         self._said = ""
         self._at = -FRESH

@@ -37,15 +37,15 @@ from werkzeug.wsgi import FileWrapper
 
 from pypimirror.domain.errors import PypimirrorError
 from pypimirror.serve.app import create_app
-from pypimirror.serve.direct.counts import Counts, shared_memory
+from pypimirror.serve.direct.counts import AnswerCounts, shared_memory
 from pypimirror.serve.direct.direct import Direct, TreeHits
 from pypimirror.serve.files import Directory
-from pypimirror.serve.handlers import BACKLOG, DRAIN, Handler, QuietHandler, Server
+from pypimirror.serve.handlers import BACKLOG, DRAIN, QuietHandler, RequestHandler, Server
 from pypimirror.serve.install import install_commands
-from pypimirror.serve.metrics import Metrics
+from pypimirror.serve.metrics import ServerMetrics
 from pypimirror.serve.negotiation import PAGE_FILES
 from pypimirror.serve.pages.asking import Pages
-from pypimirror.serve.processes.channel import Connection, Message, Used
+from pypimirror.serve.processes.channel import HandedConnection, Message, SentFiles
 from pypimirror.serve.processes.children import Children
 from pypimirror.serve.tree import AwayError, Tree
 from pypimirror.system import streams
@@ -80,10 +80,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(2, str(error))
     number = options.processes if isinstance(tree, Directory) else 1
     memory = shared_memory(number)
-    counts = Counts(memory, number)
+    counts = AnswerCounts(memory, number)
     demand = _demand(tree, options.on_demand, counts) if options.on_demand else None
     more = {"more": demand.figures.collect} if demand is not None else {}
-    metrics = Metrics(options.metrics, counts, **more) if options.metrics else None
+    metrics = ServerMetrics(options.metrics, counts, **more) if options.metrics else None
     pages = Pages(options.pages) if options.pages else None
     app = create_app(tree, metrics, pages, demand)
     try:
@@ -127,9 +127,9 @@ def _children(
     """Start the other processes."""
 
     def hear(message: Message) -> None:
-        if isinstance(message, Connection):
+        if isinstance(message, HandedConnection):
             server.take(gevent.socket.socket(fileno=message.descriptor), message.unread)
-        elif isinstance(message, Used) and demand is not None:
+        elif isinstance(message, SentFiles) and demand is not None:
             demand.used_elsewhere(message.files)
 
     children = Children(
@@ -147,13 +147,13 @@ def _children(
     return children
 
 
-def _demand(tree: Tree, config: Path, counts: Counts) -> Demand:
+def _demand(tree: Tree, config: Path, counts: AnswerCounts) -> Demand:
     from pypimirror.serve.demand.demand import Demand  # only here: without it, nothing changes
 
     return Demand(tree, config, counts)
 
 
-def _direct(tree: Tree, demand: Demand | None, counts: Counts) -> Direct | None:
+def _direct(tree: Tree, demand: Demand | None, counts: AnswerCounts) -> Direct | None:
     """Return the direct answers. A mirror on object storage has none."""
     if not isinstance(tree, Directory):
         return None
@@ -226,7 +226,7 @@ def _listen(app: WSGIApplication, direct: Direct | None, options: argparse.Names
         direct,
         backlog=BACKLOG,
         log="default" if options.verbose else None,
-        handler_class=Handler if options.verbose else QuietHandler,
+        handler_class=RequestHandler if options.verbose else QuietHandler,
         environ=environ,
     )
     server.start()

@@ -11,7 +11,7 @@ class AwayError(Exception):
     """The storage of the tree does not answer, so nobody knows what is there."""
 
 
-class Opened(Protocol):
+class OpenFile(Protocol):
     """An open file of the tree. All of its values are of the same version."""
 
     @property
@@ -52,7 +52,7 @@ class Tree(Protocol):
     def shown(self) -> str:
         """The name in messages."""
 
-    def open(self, top: str, *parts: str) -> Opened | None:
+    def open(self, top: str, *parts: str) -> OpenFile | None:
         """Open a file for reading; None if there is no such file, or it must not be served."""
 
     def names_present(self, top: str, *parts: str, names: Iterable[str]) -> frozenset[str]:

@@ -26,7 +26,7 @@ class Freshness(TypedDict):
     age: float | None
 
 
-class Held(TypedDict):
+class HeldTotals(TypedDict):
     """The files on the pages of the mirror: files here, with their bytes, and files elsewhere."""
 
     projects: int
@@ -74,7 +74,7 @@ class Space(TypedDict):
     full_at_iso: str | None
 
 
-class Place(TypedDict):
+class FailureSubject(TypedDict):
     """The subject of a failure: a file, a project, or "" and "" for a whole run."""
 
     project: str
@@ -90,7 +90,7 @@ class Failing(TypedDict):
     meaning: str
     remedy: str
     number: int
-    examples: list[Place]
+    examples: list[FailureSubject]
 
 
 class DayFigures(TypedDict):
@@ -141,7 +141,7 @@ class MirrorStatus(TypedDict):
     at: float
     at_iso: str | None
     freshness: Freshness
-    held: Held
+    held: HeldTotals
     backlog: Backlog
     proofs: Proofs | None
     space: Space | None
@@ -168,7 +168,7 @@ class WorkerLine(TypedDict):
     message: NotRequired[str]
 
 
-class ProvenFile(TypedDict):
+class ProvenFileName(TypedDict):
     """A file that a run proved or looked at."""
 
     project: str
@@ -189,7 +189,7 @@ class RunPage(TypedDict):
     workers: list[WorkerLine]
     failures: list[Failing]
     kept_back: int
-    proven: list[ProvenFile]
+    proven: list[ProvenFileName]
     is_more: bool
     host: NotRequired[str]
     arguments: NotRequired[list[str]]

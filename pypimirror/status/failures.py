@@ -9,7 +9,7 @@ from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import runs
 from pypimirror.catalog.records import RunRecord
 from pypimirror.domain.model import Reason
-from pypimirror.status.documents import Failing, Place
+from pypimirror.status.documents import Failing, FailureSubject
 from pypimirror.status.reasons import REASONS
 
 #: Most examples of a reason.
@@ -45,9 +45,9 @@ def counts_of(run: RunRecord) -> dict[str, int]:
 def _failing(
     connection: Connection, ids: Sequence[int], reason: Reason, number: int, *, details: bool
 ) -> Failing:
-    examples: list[Place] = []
+    examples: list[FailureSubject] = []
     for row in runs.some_failing(connection, ids, reason, _EXAMPLES):
-        place: Place = {"project": row.project, "file": row.file, "stage": row.stage}
+        place: FailureSubject = {"project": row.project, "file": row.file, "stage": row.stage}
         if details:
             place["message"] = row.message
         examples.append(place)

@@ -11,7 +11,7 @@ from pypimirror.catalog.queries.work import workers
 from pypimirror.catalog.records import RunRecord, WorkerRecord
 from pypimirror.domain.documents import iso
 from pypimirror.status import failures, stages
-from pypimirror.status.documents import ProvenFile, RunLine, RunPage, WorkerLine
+from pypimirror.status.documents import ProvenFileName, RunLine, RunPage, WorkerLine
 
 #: How many of the newest runs are listed, and of the newest that did not complete.
 _NEWEST, _UNDONE = 10, 10
@@ -97,7 +97,7 @@ def _worker(row: WorkerRecord, *, details: bool) -> WorkerLine:
     return found
 
 
-def _proven(connection: Connection, run: RunRecord) -> tuple[list[ProvenFile], bool]:
+def _proven(connection: Connection, run: RunRecord) -> tuple[list[ProvenFileName], bool]:
     """Return files that a run proved, and whether there may be more."""
     held = totals.held(connection)
     if held.files + held.linked > _SMALL:
@@ -105,5 +105,5 @@ def _proven(connection: Connection, run: RunRecord) -> tuple[list[ProvenFile], b
     rows = files.proven_by(connection, run.id, run.started_at)
     found = list(islice(rows, _FILES + 1))
     rows.close()  # type: ignore[attr-defined]
-    listed: list[ProvenFile] = [{"project": f.project, "file": f.filename} for f in found]
+    listed: list[ProvenFileName] = [{"project": f.project, "file": f.filename} for f in found]
     return listed[:_FILES], len(found) > _FILES

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from pypimirror.storage import links
+from pypimirror.storage import hard_links
 from pypimirror.system import regular
 
 #: The form of a change: a path and a line end, a path and a NUL, or a JSON object on a line.
@@ -77,7 +77,7 @@ class Changes(Journal):
         self._written = _WRITTEN[form]
         if not regular.is_here(str(journal)):
             journal.unlink(missing_ok=True)
-        links.part([journal])
+        hard_links.part([journal])
         super().__init__(journal)
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ class Durability(Protocol):
         """Make everything so far durable."""
 
 
-class Batch:
+class WholeFileSystem:
     """One flush of the whole file system for many writes. Its cost does not grow with their number.
 
     If `catalog` is on another file system, that one is flushed too.
@@ -60,7 +60,7 @@ class Batch:
             sync_file_system(self._catalog.parent)
 
 
-class Single:
+class FileByFile:
     """One flush for each file and directory, for systems that have nothing better.
 
     `catalog`, an SQLite file, is flushed too: SQLite itself flushes it only at checkpoints.
@@ -99,8 +99,8 @@ def choose(
 ) -> Durability:
     """Return the way that `[mirror] durability` asks for, if this system supports it."""
     if mode == "batch" and _syncfs() is not None:
-        return Batch(directory, catalog)
-    return Single(catalog)
+        return WholeFileSystem(directory, catalog)
+    return FileByFile(catalog)
 
 
 def sync_file_system(path: Path) -> None:

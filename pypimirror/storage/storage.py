@@ -40,7 +40,7 @@ class Local(NamedTuple):
     path: str
     root: str = ""  #: the directory that the path must be in
     stamp: int | None = None  #: the stamp of the object, if the file is a copy of it
-    #: Whether whoever reads the file removes it afterwards; see `pipeline.context.held`.
+    #: Whether whoever reads the file removes it afterwards; see `pipeline.context.stored_files`.
     is_copy: bool = False
 
 

@@ -8,7 +8,7 @@ never read, and nobody waits for it. Verification, sync and server all use this 
 agree on what is a file.
 
 Files in the private directory are always new files, made by `create`. No existing file is written
-to, except databases and continued transfers (`pypimirror.storage.links` separates these from
+to, except databases and continued transfers (`pypimirror.storage.hard_links` separates these from
 copies): it may be a hard link, made by `cp -al`, to a file that another mirror serves.
 
 A file that an operator names (the configuration, lists of names) may be a symbolic link. It must

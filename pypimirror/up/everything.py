@@ -35,7 +35,7 @@ KILLED = 2.0
 log = logging.getLogger("pypimirror.up")
 
 
-class Machine:
+class RunningParts:
     """The parts, in one event loop."""
 
     def __init__(self, parts: Parts, config: Config) -> None:

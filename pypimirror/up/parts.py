@@ -19,7 +19,7 @@ from pypimirror.domain.layout import PRIVATE
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.serve.command import server_command
 from pypimirror.up.asking import NoAnswerError, answers, ask
-from pypimirror.up.ports import Place, reserve
+from pypimirror.up.ports import ListenAddress, reserve
 
 #: The work pool that `prefect.yaml` names.
 POOL = "pypimirror"
@@ -178,7 +178,7 @@ def _can_hold_ui() -> bool:
     return bool(spec and spec.origin and os.access(Path(spec.origin).parent / "server", os.W_OK))
 
 
-def _server(place: Place, environment: Mapping[str, str], home: Path) -> Part:
+def _server(place: ListenAddress, environment: Mapping[str, str], home: Path) -> Part:
     command = (*_prefect("server", "start"), "--host", place.host, "--port", str(place.port))
 
     async def is_healthy() -> bool:
@@ -188,7 +188,7 @@ def _server(place: Place, environment: Mapping[str, str], home: Path) -> Part:
 
 
 def _web(
-    config: Config, file: Path, place: Place, environment: Mapping[str, str], home: Path
+    config: Config, file: Path, place: ListenAddress, environment: Mapping[str, str], home: Path
 ) -> Part:
     command = server_command(config, file, place.host, place.port)
 

@@ -10,7 +10,7 @@ from pypimirror.config.settings import ConfigError
 
 
 @dataclass(frozen=True)
-class Place:
+class ListenAddress:
     """An address to listen on."""
 
     host: str
@@ -25,7 +25,7 @@ class Place:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
-def reserve(host: str, port: int, remedy: str) -> Place:
+def reserve(host: str, port: int, remedy: str) -> ListenAddress:
     """Reserve `port`, or any free one for 0; `remedy` says how to choose another.
 
     Raises `ConfigError` if the port is taken, or if this machine does not have the address.
@@ -48,5 +48,5 @@ def reserve(host: str, port: int, remedy: str) -> Place:
     port = int(listener.getsockname()[1])
     if sys.platform != "linux":  # elsewhere, a part could not listen beside the reservation
         listener.close()
-        return Place(host, port)
-    return Place(host, port, listener)
+        return ListenAddress(host, port)
+    return ListenAddress(host, port, listener)

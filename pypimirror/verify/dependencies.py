@@ -19,7 +19,7 @@ from pypimirror.verify.archives.entries import unpacked_path
 from pypimirror.verify.archives.limits import ArchiveError, Limits, Meter
 from pypimirror.verify.archives.streams import KINDS, Unpacked, pieces_of
 from pypimirror.verify.archives.tars import Member, walk_tar
-from pypimirror.verify.archives.zip_directory import Entry, read_directory
+from pypimirror.verify.archives.zip_directory import ZipEntry, read_directory
 from pypimirror.verify.archives.zips import walk_zip
 from pypimirror.verify.wheels.core_metadata import read_metadata
 
@@ -94,7 +94,7 @@ def walk(stream: BinaryIO, size: int, form: Format, visit_path: Visit, meter: Me
     if form.container == "zip":
         directory = read_directory(stream, size, meter)
 
-        def visit(entry: Entry) -> Callable[[bytes], object] | None:
+        def visit(entry: ZipEntry) -> Callable[[bytes], object] | None:
             take = visit_path(unpacked_path(entry.name))
             return None if entry.is_directory else take
 

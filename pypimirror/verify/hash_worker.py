@@ -6,8 +6,8 @@ standard input, and gives one answer to each at the descriptor NUMBER, in their 
 
 * A mirror root: hash files below its `packages/` until the next request comes. The answer has an
   `Ahead` for each, by path. A verification asks for this while it still imports modules.
-* A list of `Task`: hash these files. The answer is a list with an `Answer` for each; None if there
-  was an error: then the parent reads the file itself, and reports what it meets.
+* A list of `Task`: hash these files. The answer is a list with a `HashAnswer` for each; None if
+  there was an error: then the parent reads the file itself, and reports what it meets.
 
 Like all children, it ends when its input ends, even in the middle of a file.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 #: Path, mirror root, algorithms, and the paths of core metadata and attestations, or "".
 Task = tuple[str, str, tuple[str, ...], str, str]
 #: Size, digests and stamp, and the sha256 of core metadata and attestations; see `hashing`.
-Answer = tuple[int, dict[str, str], int, str, str]
+HashAnswer = tuple[int, dict[str, str], int, str, str]
 #: The result for a file that was hashed ahead, and its ctime before that, in nanoseconds. Whoever
 #: changes a file can restore its mtime, which a stamp has, but not its ctime.
 Ahead = tuple[Hashed, int]
@@ -44,7 +44,7 @@ Ahead = tuple[Hashed, int]
 _MOST, _LARGEST = 3_000, 16 << 20
 
 
-def hash_all(task: Task) -> Answer:
+def hash_all(task: Task) -> HashAnswer:
     """Hash a file and its sidecars. Raises `OSError`."""
     path, root, algorithms, sidecar, provenance = task
     size, digests, stamp = hash_file(path, algorithms, root)
@@ -80,7 +80,7 @@ def _read(descriptor: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _answer(task: Task) -> Answer | None:
+def _answer(task: Task) -> HashAnswer | None:
     try:
         return hash_all(task)
     except (OSError, ValueError):
@@ -110,7 +110,7 @@ def _receive_all(requests: SimpleQueue[Any]) -> None:
             requests.put(receive(0))
     except (OSError, EOFError):
         os._exit(0)
-    finally:  # without memory, too: otherwise the parent would wait for ever
+    finally:  # also if memory ran out: otherwise the parent would wait for ever
         os._exit(1)
 
 

@@ -25,7 +25,7 @@ from pypimirror.storage.stamps import stamp_of
 from pypimirror.system import children, regular
 from pypimirror.system.workers import Cancelled, Note, log_note
 from pypimirror.verify import hash_worker
-from pypimirror.verify.hash_worker import Ahead, Answer, Task
+from pypimirror.verify.hash_worker import Ahead, HashAnswer, Task
 from pypimirror.verify.hashing import UNREADABLE, is_absent
 from pypimirror.verify.protocol import Check, Checked
 
@@ -35,7 +35,7 @@ _MODULE = "pypimirror.verify.hash_worker"
 _WAITING = 128
 #: Most jobs in one message to a child, and bytes after which it gets no further job.
 _TOGETHER, _BYTES = 64, 8 << 20
-#: Jobs that are done in threads before children are started.
+#: Jobs that threads do before they start children.
 _ENOUGH = 64
 
 #: The result for a sidecar that a file does not have.
@@ -98,7 +98,7 @@ class Readers:
         finally:
             self._outboxes.discard(outbox)
             with contextlib.suppress(Empty):
-                while True:  # nobody will take the results of these
+                while True:  # nobody waits for their results
                     inbox.get_nowait()
             for _ in range(started):
                 inbox.put(None)
@@ -149,9 +149,9 @@ class Readers:
                 jobs, more = _take(inbox, _TOGETHER, wait=not sent)
 
     def _results(
-        self, jobs: Sequence[Check], answers: Sequence[Answer | None] | None
+        self, jobs: Sequence[Check], answers: Sequence[HashAnswer | None] | None
     ) -> list[Checked]:
-        """Return the results of jobs that a child had. What it could not do is done here."""
+        """Return the results of a child's jobs. Jobs that it could not do are done here."""
         results = []
         for job, answer in zip(jobs, answers or [None] * len(jobs), strict=True):
             if self._stopped is not None:
@@ -248,14 +248,14 @@ class _Children:
             child.kill()
 
     def close(self) -> None:
-        """Wait until the children have ended, which were killed."""
+        """Wait until the killed children have ended."""
         deadline = time.monotonic() + children.GRACE
         for child in self._all:
             child.wait(deadline)
 
 
 class _Child:
-    """The parent's side of a child process. Nobody need look whether it is alive."""
+    """The parent's side of a child process. `receive` notices if it is dead."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None and process.stdout is not None
@@ -274,7 +274,7 @@ class _Child:
                 log_note(Note("warning", f"worker {self._process.pid}: {text}"))
 
     def send(self, tasks: Sequence[Task]) -> None:
-        """Send a message. `receive` notices if it is dead."""
+        """Send a message, also if it is dead."""
         with contextlib.suppress(OSError):
             hash_worker.send(self._stdin, tasks)
 
@@ -317,8 +317,8 @@ def _task(job: Check) -> Task:
     return job.path, job.root, job.digests, job.sidecar, job.provenance
 
 
-def _checked(job: Check, answer: Answer) -> Checked:
-    """Return the result of a job that had this answer."""
+def _checked(job: Check, answer: HashAnswer) -> Checked:
+    """Turn the answer to a job into its result."""
     size, digests, mark, sidecar, provenance = answer
     return Checked(
         job.id,

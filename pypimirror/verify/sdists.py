@@ -20,7 +20,7 @@ from pypimirror.verify.archives.findings import Findings
 from pypimirror.verify.archives.limits import ArchiveError, Meter
 from pypimirror.verify.archives.streams import Kind, Unpacked, pieces_of
 from pypimirror.verify.archives.tars import Member, walk_tar
-from pypimirror.verify.archives.zip_directory import Entry, read_directory
+from pypimirror.verify.archives.zip_directory import ZipEntry, read_directory
 from pypimirror.verify.archives.zips import walk_zip
 from pypimirror.verify.identity import Identity
 
@@ -119,7 +119,7 @@ def _walk_zip(stream: BinaryIO, size: int, meter: Meter, contents: Contents, mos
     directory = read_directory(stream, size, meter)
     prefix = min(directory.entries[0].offset, most)
 
-    def visit(entry: Entry) -> Callable[[bytes], object] | None:
+    def visit(entry: ZipEntry) -> Callable[[bytes], object] | None:
         take = contents.visit(unpacked_path(entry.name))
         return None if entry.is_directory else take
 

@@ -32,10 +32,10 @@ from pypimirror.verify.archives.streams import KINDS, Kind
 from pypimirror.verify.identity import Identity
 from pypimirror.verify.wheels.structure import check_wheel
 
-Proof = Literal["structure", "partial", "released", "none"]
+StructureProof = Literal["structure", "partial", "released", "none"]
 
 
-class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+class ArchiveVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """The result of reading one file.
 
     `proof` says what was really checked. "structure": the file was read to its end, checksums of
@@ -45,7 +45,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     says why), or there is a `problem`.
     """
 
-    proof: Proof
+    proof: StructureProof
     problem: Problem | None = None
     unchecked: tuple[str, ...] = ()  #: what could not be checked and why, as ends of sentences
     metadata: bytes | None = None  #: METADATA of a wheel
@@ -54,7 +54,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 #: Reads a file to its end; returns METADATA of a wheel.
-Reader = Callable[[BinaryIO, int, Identity, Meter, Findings], bytes | None]
+ContainerReader = Callable[[BinaryIO, int, Identity, Meter, Findings], bytes | None]
 
 
 def check_structure(
@@ -65,7 +65,7 @@ def check_structure(
     *,
     released: bool = False,
     clock: Clock = time.thread_time,
-) -> Verdict:
+) -> ArchiveVerdict:
     """Read the file at `path` to its end, in the format that `filename` names.
 
     `project` is a `ProjectName`. With `released`, the operator lets these bytes contradict
@@ -90,8 +90,8 @@ def check_structure(
             if isinstance(error, ContradictionError):
                 message += f"; 'pypimirror quarantine release {filename}' accepts it nevertheless"
             problem = Problem(error.reason, message, project=project, file=filename)
-            return Verdict("none", problem, entries=meter.entries, unpacked=meter.unpacked)
-    return Verdict(
+            return ArchiveVerdict("none", problem, entries=meter.entries, unpacked=meter.unpacked)
+    return ArchiveVerdict(
         proof,
         unchecked=(*findings.contradictions, *findings.unchecked),
         metadata=metadata,
@@ -102,7 +102,7 @@ def check_structure(
 
 def _check(
     stream: BinaryIO, size: int, identity: Identity, meter: Meter, findings: Findings
-) -> tuple[Proof, bytes | None]:
+) -> tuple[StructureProof, bytes | None]:
     form = format_of(identity.filename)
     if form is None:
         findings.unchecked.append("nothing here knows its format")
@@ -120,20 +120,20 @@ def _check(
     return "partial" if findings.unchecked else "structure", metadata
 
 
-def reader_of(form: Format) -> Reader | None:
+def reader_of(form: Format) -> ContainerReader | None:
     """Return the reader of a format, or None if there is none."""
     if form.container == "tar":
         return _TARS.get(form.compression)
     return _CONTAINERS.get(form.container)
 
 
-def _tar(kind: Kind | None) -> Reader:
+def _tar(kind: Kind | None) -> ContainerReader:
     return lambda stream, _, identity, meter, findings: sdists.check_tar(
         stream, kind, identity, meter, findings
     )
 
 
-_CONTAINERS: dict[Container, Reader] = {
+_CONTAINERS: dict[Container, ContainerReader] = {
     "wheel": check_wheel,
     "egg": sdists.check_egg,
     "zip": sdists.check_zip,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pypimirror.bandersnatch.draft import Outcome, Translated
+from pypimirror.bandersnatch.draft import OptionOutcome, Translated
 from pypimirror.bandersnatch.translate import OPTIONS, translate
 from pypimirror.config.sections import pypi_address
 from pypimirror.config.settings import Config, ConfigError, parse
@@ -17,8 +17,8 @@ from pypimirror.config.values import SecretStr
 from pypimirror.domain.model import File, ProjectName
 from pypimirror.select.selection import Selection
 
-TAKEN, NOT_NEEDED = Outcome.TAKEN, Outcome.NOT_NEEDED
-NOT_POSSIBLE, UNKNOWN = Outcome.NOT_POSSIBLE, Outcome.UNKNOWN
+TAKEN, NOT_NEEDED = OptionOutcome.TAKEN, OptionOutcome.NOT_NEEDED
+NOT_POSSIBLE, UNKNOWN = OptionOutcome.NOT_POSSIBLE, OptionOutcome.UNKNOWN
 
 #: Every option in the defaults, in the examples and in the filters of bandersnatch 8.2.
 KNOWN = {
@@ -76,7 +76,7 @@ def test_every_option_that_bandersnatch_knows_has_an_equivalent_or_a_reason() ->
 
 
 #: Lines of `[mirror]`: what became of the last of them, and the key with its value.
-MIRROR: list[tuple[str, Outcome, str, Any]] = [
+MIRROR: list[tuple[str, OptionOutcome, str, Any]] = [
     ("storage-backend = filesystem", NOT_NEEDED, "mirror.layout", "pypi"),
     (f"master = {pypi_address().removesuffix('/simple/')}", TAKEN, "upstream.url", pypi_address()),
     (f"master = {pypi_address().removesuffix('/simple/')}/", TAKEN, "upstream.hosts", ("*",)),
@@ -121,7 +121,7 @@ MIRROR: list[tuple[str, Outcome, str, Any]] = [
 
 @pytest.mark.parametrize(("lines", "outcome", "key", "value"), MIRROR, ids=[m[0] for m in MIRROR])
 def test_options_of_the_mirror(
-    source: Source, lines: str, outcome: Outcome, key: str, value: Any
+    source: Source, lines: str, outcome: OptionOutcome, key: str, value: Any
 ) -> None:
     source.write("", lines)
     config = source.config()
@@ -171,7 +171,7 @@ def test_nothing_in_a_value_gets_out_of_its_line(source: Source) -> None:
 
 
 #: Plug-ins, sections, what becomes of the option, files that are kept, and those that are not.
-FILTERS: list[tuple[str, str, str, Outcome, str, str]] = [
+FILTERS: list[tuple[str, str, str, OptionOutcome, str, str]] = [
     ("allowlist_project", "[allowlist]\npackages =\n    black==18.5\n    # no\n    Ptr  # why",
      "allowlist packages", TAKEN, "black-18.5.zip black-19.zip ptr-1.zip", "flake8-1.zip"),
     ("allowlist_project\n    allowlist_release",
@@ -249,7 +249,13 @@ FILTERS: list[tuple[str, str, str, Outcome, str, str]] = [
     ids=[f"{f[0].split()[0]} {f[2]}" for f in FILTERS],
 )
 def test_filters_keep_what_bandersnatch_keeps(
-    source: Source, plugins: str, text: str, option: str, outcome: Outcome, kept: str, dropped: str
+    source: Source,
+    plugins: str,
+    text: str,
+    option: str,
+    outcome: OptionOutcome,
+    kept: str,
+    dropped: str,
 ) -> None:
     here = source.directory
     (here / "req.txt").write_text(f"six==2 --hash=sha256:{'0' * 64}\nidna<4  # comment\n")

@@ -12,7 +12,7 @@ import pytest
 
 from pypimirror.check import index
 from pypimirror.check.outcome import Outcome
-from pypimirror.check.resolving import Checker
+from pypimirror.check.resolving import RequirementsChecker
 from pypimirror.check.shelf import Shelf
 from pypimirror.check.subjects import of_texts
 from pypimirror.check.targets import Target
@@ -112,7 +112,7 @@ class Checking:
 
     def __call__(self, *wanted: str, target: Target = LINUX, builds: bool = False) -> Outcome:
         with index.served(self.tree.shelf(), builds=builds) as served:
-            return Checker(uv.find(), served, builds, asks_pip=False).check(
+            return RequirementsChecker(uv.find(), served, builds, asks_pip=False).check(
                 of_texts(wanted), target
             )
 

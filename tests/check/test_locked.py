@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pypimirror.check import locked
-from pypimirror.check.outcome import Gap, Kind
+from pypimirror.check.outcome import Gap, GapKind
 from pypimirror.check.targets import Target
 from pypimirror.domain.model import ProjectName
 from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease
@@ -39,15 +39,15 @@ def test_a_file_with_its_digest_is_here(tree: Tree) -> None:
 def test_what_is_damaged_here_is_not_said_to_be_elsewhere(tree: Tree) -> None:
     wanted = release("base", "1.0", file("base-1.0-py3-none-any.whl", tree.wheel("base", "1.0")))
     (tree.root / "packages/base/base-1.0-py3-none-any.whl").unlink()
-    assert [gap.kind for gap in gaps(tree, wanted)] == [Kind.LOST]
+    assert [gap.kind for gap in gaps(tree, wanted)] == [GapKind.LOST]
     (tree.root / "simple/base/index.v1_json").write_text("{")
-    assert [gap.kind for gap in gaps(tree, wanted)] == [Kind.LOST]
+    assert [gap.kind for gap in gaps(tree, wanted)] == [GapKind.LOST]
 
 
 def test_other_bytes_under_the_name_are_told(tree: Tree) -> None:
     tree.wheel("base", "1.0")
     (gap,) = gaps(tree, release("base", "1.0", file("base-1.0-py3-none-any.whl", BAD)))
-    assert gap.kind is Kind.DIGEST and gap.chain == ("uv.lock:3",) and BAD[:12] in gap.message
+    assert gap.kind is GapKind.DIGEST and gap.chain == ("uv.lock:3",) and BAD[:12] in gap.message
 
 
 def test_a_digest_that_the_page_does_not_tell_is_computed(tree: Tree) -> None:
@@ -63,7 +63,7 @@ def test_without_an_environment_every_file_has_to_be_here(tree: Tree) -> None:
     digest = tree.wheel("base", "1.0")
     files = file("base-1.0-py3-none-any.whl", digest), file("base-1.0.tar.gz", BAD)
     (gap,) = gaps(tree, release("base", "1.0", *files))
-    assert (gap.kind, gap.file) == (Kind.FILE, "base-1.0.tar.gz")
+    assert (gap.kind, gap.file) == (GapKind.FILE, "base-1.0.tar.gz")
     assert gaps(tree, release("base", "1.0", *files), target=LINUX) == []
 
 
@@ -85,7 +85,7 @@ def test_a_lock_without_a_file_for_an_environment_is_told(tree: Tree) -> None:
     found = release("base", "1.0", file("base-1.0-cp312-cp312-win_amd64.whl", digest))
     assert gaps(tree, found, target=WINDOWS) == []
     (gap,) = gaps(tree, found, target=LINUX)
-    assert gap.kind is Kind.PLATFORM
+    assert gap.kind is GapKind.PLATFORM
 
 
 @pytest.mark.parametrize("target", [None, LINUX])
@@ -96,16 +96,16 @@ def test_digests_without_names_are_looked_for_in_the_version(
     tree.wheel("base", "2.0")
     assert gaps(tree, release("base", "1.0", file(None, digest)), target=target) == []
     (gap,) = gaps(tree, release("base", "2.0", file(None, digest)), target=target)
-    assert gap.kind in (Kind.DIGEST, Kind.FILE)
+    assert gap.kind in (GapKind.DIGEST, GapKind.FILE)
     (gap,) = gaps(tree, release("base", "3.0", file(None, digest)), target=target)
-    assert gap.kind is Kind.VERSION
+    assert gap.kind is GapKind.VERSION
 
 
 def test_digests_of_files_for_others_do_not_count_in_an_environment(tree: Tree) -> None:
     digest = tree.wheel("base", "1.0")
     found = release("base", "1.0", file(None, digest), file(None, BAD))
     assert gaps(tree, found, target=LINUX) == []
-    assert [gap.kind for gap in gaps(tree, found)] == [Kind.FILE]
+    assert [gap.kind for gap in gaps(tree, found)] == [GapKind.FILE]
 
 
 def test_a_digest_of_another_version_lacks_nothing(tree: Tree) -> None:
@@ -113,10 +113,10 @@ def test_a_digest_of_another_version_lacks_nothing(tree: Tree) -> None:
     files = [file(None, tree.wheel("base", version)) for version in ("1.0", "1.0.1")]
     assert gaps(tree, release("base", "1.0", *files)) == []
     (gap,) = gaps(tree, release("base", "1.0", files[1]))
-    assert gap.kind is Kind.DIGEST
+    assert gap.kind is GapKind.DIGEST
 
 
 def test_a_project_that_is_not_here_is_one_thing_missing(tree: Tree) -> None:
     files = file("base-1.0-py3-none-any.whl", BAD), file("base-1.0.tar.gz", BAD)
     (gap,) = gaps(tree, release("base", "1.0", *files))
-    assert (gap.kind, gap.requirement) == (Kind.PROJECT, "base==1.0")
+    assert (gap.kind, gap.requirement) == (GapKind.PROJECT, "base==1.0")

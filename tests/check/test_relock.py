@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pypimirror.check.outcome import Kind
+from pypimirror.check.outcome import GapKind
 from pypimirror.check.relock import Relocked, relock
 from pypimirror.check.targets import Target
 from pypimirror.select.locks import registry
@@ -60,7 +60,7 @@ def test_addresses_are_replaced_and_every_other_byte_stays(tree: Tree) -> None:
 def test_other_bytes_under_the_same_name_get_no_address(tree: Tree) -> None:
     tree.wheel("base", "1.0")
     found = done(tree, "uv.lock", UV.format(url=THERE, digest="f" * 64))
-    assert [gap.kind for gap in found.gaps] == [Kind.DIGEST]
+    assert [gap.kind for gap in found.gaps] == [GapKind.DIGEST]
     assert (found.files, found.kept) == (0, 1)
 
 

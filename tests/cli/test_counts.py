@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypimirror.cli.display.counts import Counts
+from pypimirror.cli.display.counts import ProgressCounts
 
 
 def test_the_pace_stays_when_another_batch_makes_the_bar_longer() -> None:
-    counts = Counts()
+    counts = ProgressCounts()
     counts.add({"things": 10}, 0)
     counts.add({"done": 10}, 5)
     assert counts.pace(5) == 2
@@ -21,7 +21,7 @@ def test_the_pace_stays_when_another_batch_makes_the_bar_longer() -> None:
 
 
 def test_a_first_burst_makes_no_pace() -> None:
-    counts = Counts()
+    counts = ProgressCounts()
     counts.add({"things": 2, "size": 1 << 30}, 0)
     counts.add({"received": 1 << 20}, 0.01)
     assert counts.pace(0.01) is None
@@ -30,7 +30,7 @@ def test_a_first_burst_makes_no_pace() -> None:
 
 
 def test_the_pace_is_that_of_the_last_minute() -> None:
-    counts = Counts()
+    counts = ProgressCounts()
     counts.add({"things": 100_000}, 0)
     for second in range(1, 101):
         counts.add({"done": 1000 if second <= 20 else 10}, second)
@@ -39,7 +39,7 @@ def test_the_pace_is_that_of_the_last_minute() -> None:
 
 
 def test_bytes_decide_where_they_are_known() -> None:
-    counts = Counts()
+    counts = ProgressCounts()
     counts.add({"things": 4, "size": 1000}, 0)
     counts.add({"done": 1, "received": 100}, 10)
     assert counts.pace(10) == 10
@@ -48,7 +48,7 @@ def test_bytes_decide_where_they_are_known() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.integers(0, 10**9)), max_size=50))
 def test_no_time_is_negative(steps: list[tuple[float, int]]) -> None:
-    counts, now = Counts(), 0.0
+    counts, now = ProgressCounts(), 0.0
     for passed, number in steps:
         now += passed
         counts.add({"things": number, "done": number // 2}, now)

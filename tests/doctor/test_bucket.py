@@ -10,7 +10,7 @@ import pytest
 
 from pypimirror.config.settings import load
 from pypimirror.doctor import examine
-from pypimirror.doctor.finding import Finding, State
+from pypimirror.doctor.finding import Finding, FindingState
 from pypimirror.doctor.place import bucket as place
 from pypimirror.domain.objects.bucket import Bucket
 from tests import buckets
@@ -43,9 +43,9 @@ def test_of_a_bucket_that_can_be_used_nothing_is_wrong_and_nothing_is_left_there
     tmp_path: Path, bucket: Bucket, moto: buckets.Server
 ) -> None:
     findings = found(tmp_path, bucket, "directory", "bucket", "catalog", "round trip")
-    assert {f.state for f in findings.values()} <= {State.OK, State.SKIPPED}, findings
+    assert {f.state for f in findings.values()} <= {FindingState.OK, FindingState.SKIPPED}, findings
     names = {"credentials", "bucket", "conditions", "clock of the storage", "round trip"}
-    assert names <= {name for name, f in findings.items() if f.state is State.OK}
+    assert names <= {name for name, f in findings.items() if f.state is FindingState.OK}
     assert "environment" in findings["credentials"].seen or "env" in findings["credentials"].seen
     assert not {"readers", "names"} & findings.keys()  # a web server reads nothing here
     store = buckets.client(moto.endpoint)
@@ -58,7 +58,7 @@ def test_a_server_that_ignores_conditions_is_told_with_the_next_step(
 ) -> None:
     proxy.break_("PUT", lie=True, times=10)
     wrong = found(tmp_path, bucket, "bucket")["bucket"]
-    assert wrong.state is State.FAILED
+    assert wrong.state is FindingState.FAILED
     assert "ignores the condition" in wrong.seen
     assert "exclusive = true" in wrong.seen
     text = json.dumps(bucket.endpoint)
@@ -67,7 +67,7 @@ def test_a_server_that_ignores_conditions_is_told_with_the_next_step(
     configure(file, bucket)
     file.write_text(file.read_text().partition("[s3]")[0] + more)
     checks = examine._guarded("bucket", examine.CHECKS["bucket"], load(file))
-    assert {f.name: f.state for f in checks}["conditions"] is State.WARNING
+    assert {f.name: f.state for f in checks}["conditions"] is FindingState.WARNING
 
 
 def test_a_bucket_that_cannot_be_used_is_told_with_the_cause(
@@ -75,13 +75,13 @@ def test_a_bucket_that_cannot_be_used_is_told_with_the_cause(
 ) -> None:
     other = Bucket("nobody-has-made-this", "pypi", endpoint=bucket.endpoint)
     wrong = found(tmp_path, other, "bucket")["bucket"]
-    assert (wrong.state, "does not exist" in wrong.seen) == (State.FAILED, True)
+    assert (wrong.state, "does not exist" in wrong.seen) == (FindingState.FAILED, True)
     proxy.break_("PUT", status=403, code="AccessDenied", times=1)
     wrong = found(tmp_path, bucket, "bucket")["bucket"]
-    assert (wrong.state, "s3:PutObject" in wrong.seen) == (State.FAILED, True)
+    assert (wrong.state, "s3:PutObject" in wrong.seen) == (FindingState.FAILED, True)
     proxy.break_("DELETE", status=403, code="AccessDenied", times=1)
     wrong = found(tmp_path, bucket, "bucket")["bucket"]
-    assert (wrong.state, "s3:DeleteObject" in wrong.seen) == (State.FAILED, True)
+    assert (wrong.state, "s3:DeleteObject" in wrong.seen) == (FindingState.FAILED, True)
 
 
 def test_missing_credentials_are_told(
@@ -94,7 +94,7 @@ def test_missing_credentials_are_told(
         monkeypatch.setenv(name, str(tmp_path / "none"))
     findings = found(tmp_path, bucket, "bucket")
     assert list(findings) == ["credentials"]
-    assert findings["credentials"].state is State.FAILED
+    assert findings["credentials"].state is FindingState.FAILED
     assert "AWS_ACCESS_KEY_ID" in findings["credentials"].seen
 
 
@@ -104,5 +104,5 @@ def test_a_clock_that_differs_from_that_of_the_storage_is_told(
     real = place.clock.now
     monkeypatch.setattr(place.clock, "now", lambda: real() + 300)
     told = found(tmp_path, bucket, "bucket")["clock of the storage"]
-    assert told.state is State.WARNING
+    assert told.state is FindingState.WARNING
     assert "NTP" in told.remedy

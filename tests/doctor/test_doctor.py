@@ -21,7 +21,7 @@ from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.holder import this_machine, this_process
 from pypimirror.catalog.queries import leases
 from pypimirror.doctor import examine, upstreams, webhook
-from pypimirror.doctor.finding import Finding, State
+from pypimirror.doctor.finding import Finding, FindingState
 from pypimirror.doctor.scratch import scratch
 from pypimirror.resolve import uv
 from pypimirror.storage import lock
@@ -111,7 +111,11 @@ def test_without_a_configuration_there_is_nothing_to_look_at(
 def test_before_the_first_sync_nothing_is_wrong(tmp_path: Path, simulator: Simulator) -> None:
     mirror = Mirror(tmp_path, simulator)
     findings = found(mirror, *examine.CHECKS)
-    assert {f.state for f in findings.values()} <= {State.OK, State.WARNING, State.SKIPPED}
+    assert {f.state for f in findings.values()} <= {
+        FindingState.OK,
+        FindingState.WARNING,
+        FindingState.SKIPPED,
+    }
     assert not mirror.root.exists()
 
 
@@ -136,20 +140,20 @@ def test_a_check_that_raises_has_failed(
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_directory_that_cannot_be_written(mirror: Mirror) -> None:
     (mirror.root / "packages").chmod(0o500)
-    assert found(mirror, "directory")["directory"].state is State.FAILED
+    assert found(mirror, "directory")["directory"].state is FindingState.FAILED
 
 
 def test_a_file_in_the_place_of_a_directory(mirror: Mirror) -> None:
     (mirror.root / ".pypimirror" / "staging").rmdir()
     (mirror.root / ".pypimirror" / "staging").touch()
     finding = found(mirror, "directory")["directory"]
-    assert (finding.state, "staging" in finding.seen) == (State.FAILED, True)
+    assert (finding.state, "staging" in finding.seen) == (FindingState.FAILED, True)
 
 
 def test_a_part_that_everybody_may_write(mirror: Mirror) -> None:
     (mirror.root / "packages").chmod(0o777)
     finding = found(mirror, "directory")["permissions"]
-    assert (finding.state, "chmod o-w" in finding.remedy) == (State.WARNING, True)
+    assert (finding.state, "chmod o-w" in finding.remedy) == (FindingState.WARNING, True)
 
 
 def test_a_part_on_another_file_system(mirror: Mirror) -> None:
@@ -159,7 +163,7 @@ def test_a_part_on_another_file_system(mirror: Mirror) -> None:
     (mirror.root / ".pypimirror" / "staging").rmdir()
     (mirror.root / ".pypimirror" / "staging").symlink_to(other)
     finding = found(mirror, "directory")["file system"]
-    assert (finding.state, "staging" in finding.seen) == (State.FAILED, True)
+    assert (finding.state, "staging" in finding.seen) == (FindingState.FAILED, True)
 
 
 def test_what_a_killed_doctor_left_is_removed(mirror: Mirror) -> None:
@@ -174,7 +178,7 @@ def test_what_a_killed_doctor_left_is_removed(mirror: Mirror) -> None:
 
 def test_little_space_is_told(mirror: Mirror) -> None:
     mirror.configure(mirror={"reserve": "8000 PiB"})
-    assert found(mirror, "space")["space"].state is State.FAILED
+    assert found(mirror, "space")["space"].state is FindingState.FAILED
 
 
 # The catalog
@@ -190,13 +194,13 @@ def change(mirror: Mirror, statement: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "state", "says"),
     [
-        ("UPDATE alembic_version SET version_num = '9999'", State.FAILED, "newer"),
-        ("UPDATE alembic_version SET version_num = '0001'", State.WARNING, "earlier"),
-        ("DROP TABLE alembic_version", State.FAILED, "not pypimirror's"),
+        ("UPDATE alembic_version SET version_num = '9999'", FindingState.FAILED, "newer"),
+        ("UPDATE alembic_version SET version_num = '0001'", FindingState.WARNING, "earlier"),
+        ("DROP TABLE alembic_version", FindingState.FAILED, "not pypimirror's"),
     ],
 )
 def test_a_catalog_of_another_version(
-    mirror: Mirror, statement: str, state: State, says: str
+    mirror: Mirror, statement: str, state: FindingState, says: str
 ) -> None:
     change(mirror, statement)
     finding = found(mirror, "catalog")["catalog"]
@@ -209,7 +213,7 @@ def test_a_catalog_with_damaged_pages(mirror: Mirror) -> None:
     content = bytearray(path.read_bytes())
     content[4096 * 3 : 4096 * 12] = b"\xaa" * (4096 * 9)
     path.write_bytes(content)
-    assert found(mirror, "catalog")["catalog"].state is State.FAILED
+    assert found(mirror, "catalog")["catalog"].state is FindingState.FAILED
 
 
 def test_a_run_is_under_way_as_long_as_its_process_lives(mirror: Mirror) -> None:
@@ -224,7 +228,7 @@ def test_a_run_is_under_way_as_long_as_its_process_lives(mirror: Mirror) -> None
             leases.put(connection, holder, 60)
         finding = found(mirror, "catalog")["run"]
         assert said in finding.seen
-        assert (finding.state is State.OK) == (holder is me)
+        assert (finding.state is FindingState.OK) == (holder is me)
     catalog.close()
 
 
@@ -232,7 +236,7 @@ def test_a_run_is_under_way_as_long_as_its_process_lives(mirror: Mirror) -> None
 def test_a_lost_catalog(mirror: Mirror) -> None:
     (mirror.root / ".pypimirror" / "catalog.sqlite").unlink()
     finding = found(mirror, "catalog")["catalog"]
-    assert (finding.state, "adopt" in finding.remedy) == (State.WARNING, True)
+    assert (finding.state, "adopt" in finding.remedy) == (FindingState.WARNING, True)
     assert not (mirror.root / ".pypimirror" / "catalog.sqlite").exists()
 
 
@@ -241,18 +245,25 @@ def test_a_lost_catalog(mirror: Mirror) -> None:
 
 @pytest.mark.parametrize(
     ("status", "state"),
-    [(404, State.WARNING), (401, State.FAILED), (503, State.FAILED), (405, State.OK)],
+    [
+        (404, FindingState.WARNING),
+        (401, FindingState.FAILED),
+        (503, FindingState.FAILED),
+        (405, FindingState.OK),
+    ],
 )
 def test_what_an_upstream_answers(
-    mirror: Mirror, simulator: Simulator, status: int, state: State
+    mirror: Mirror, simulator: Simulator, status: int, state: FindingState
 ) -> None:
     simulator.fault("*/simple/six/", Status(status))
     assert found(mirror, "upstream")["upstream sim0"].state is state
 
 
-@pytest.mark.parametrize(("has_list", "state"), [(True, State.FAILED), (False, State.OK)])
+@pytest.mark.parametrize(
+    ("has_list", "state"), [(True, FindingState.FAILED), (False, FindingState.OK)]
+)
 def test_an_index_without_a_list(
-    mirror: Mirror, simulator: Simulator, has_list: bool, state: State
+    mirror: Mirror, simulator: Simulator, has_list: bool, state: FindingState
 ) -> None:
     """Names need none, globs do; and who has said that there is none is not told to look."""
     mirror.upstreams[0]["has_list"] = has_list
@@ -268,12 +279,12 @@ def test_an_index_without_a_list(
 def test_a_page_that_is_no_index(mirror: Mirror, simulator: Simulator) -> None:
     """Such as the login page of a proxy."""
     simulator.fault("*/simple/six/", Status(200))
-    assert found(mirror, "upstream")["upstream sim0"].state is State.FAILED
+    assert found(mirror, "upstream")["upstream sim0"].state is FindingState.FAILED
 
 
 def test_without_a_named_project_no_list_is_fetched(mirror: Mirror, simulator: Simulator) -> None:
     mirror.select()
-    assert found(mirror, "upstream")["upstream sim0"].state is State.OK
+    assert found(mirror, "upstream")["upstream sim0"].state is FindingState.OK
     ((method, path),) = {(request.method, request.path) for request in simulator.requests}
     assert (method, path) == ("HEAD", "/simple/")
 
@@ -285,15 +296,17 @@ def test_an_upstream_that_never_answers(
     hold = simulator.hold("*/simple/six/")
     finding = found(mirror, "upstream")["upstream sim0"]
     hold.release()
-    assert (finding.state, "no answer" in finding.seen) == (State.FAILED, True)
+    assert (finding.state, "no answer" in finding.seen) == (FindingState.FAILED, True)
 
 
 def test_a_clock_that_is_wrong_is_told() -> None:
-    assert upstreams._clock([3600.0, 3601.0]).state is State.WARNING
+    assert upstreams._clock([3600.0, 3601.0]).state is FindingState.WARNING
     assert "behind" in upstreams._clock([3600.0]).seen
     assert "ahead" in upstreams._clock([-3600.0]).seen
-    assert upstreams._clock([3600.0, 1.0]).state is State.OK, "one upstream's clock may be wrong"
-    assert upstreams._clock([]).state is State.SKIPPED
+    assert upstreams._clock([3600.0, 1.0]).state is FindingState.OK, (
+        "one upstream's clock may be wrong"
+    )
+    assert upstreams._clock([]).state is FindingState.SKIPPED
 
 
 # Prefect
@@ -368,7 +381,7 @@ def test_prefect(answers: dict[str, Any], expected: dict[str, str]) -> None:
         found = list(prefect.check(api))
         assert {f.name: f.state.value for f in found} == expected
     ended = list(prefect.check(api))
-    assert [f.state for f in ended] == [State.FAILED], "it has ended"
+    assert [f.state for f in ended] == [FindingState.FAILED], "it has ended"
     assert "s3cret" not in repr(found + ended)
 
 
@@ -398,10 +411,10 @@ def test_a_misspelt_project_is_told_whichever_it_is(mirror: Mirror, simulator: S
     mirror.select("six", "sixx", "idna")
     offer(simulator, "idna", "1.0")
     finding = found(mirror, "projects")["projects"]
-    assert (finding.state, finding.seen) == (State.WARNING, "no upstream has sixx")
+    assert (finding.state, finding.seen) == (FindingState.WARNING, "no upstream has sixx")
     mirror.select("six", "idna")
     finding = found(mirror, "projects")["projects"]
-    assert (finding.state, finding.seen) == (State.OK, "2 named, 2 asked for, 2 there")
+    assert (finding.state, finding.seen) == (FindingState.OK, "2 named, 2 asked for, 2 there")
 
 
 def test_what_another_machine_has_resolved_is_named(mirror: Mirror, simulator: Simulator) -> None:
@@ -411,7 +424,7 @@ def test_what_another_machine_has_resolved_is_named(mirror: Mirror, simulator: S
     mirror.sync()
     shutil.rmtree(mirror.root / ".pypimirror" / "resolved")
     finding = found(mirror, "projects")["projects"]
-    assert (finding.state, finding.seen) == (State.OK, "2 named, 2 asked for, 2 there")
+    assert (finding.state, finding.seen) == (FindingState.OK, "2 named, 2 asked for, 2 there")
 
 
 def test_a_project_of_another_upstream_is_not_missed(mirror: Mirror, simulator: Simulator) -> None:
@@ -420,7 +433,7 @@ def test_a_project_of_another_upstream_is_not_missed(mirror: Mirror, simulator: 
         mirror.upstreams.append({"name": "other", "url": other.url})
         mirror.select("idna", "nowhere")
         findings = found(mirror, "upstream", "projects")
-    assert findings["upstream sim0"].state is State.OK
+    assert findings["upstream sim0"].state is FindingState.OK
     assert findings["projects"].seen == "no upstream has nowhere"
 
 
@@ -435,11 +448,11 @@ def test_an_alert_that_nobody_would_get_is_told(mirror: Mirror, simulator: Simul
         (finding,) = webhook.check(mirror.config)
         states[path] = finding.state
         assert "hook/" not in finding.seen + finding.remedy
-    wrong = dict.fromkeys(("gone", "broken", "closed"), State.WARNING)
-    assert states == {"here": State.OK, **wrong}
+    wrong = dict.fromkeys(("gone", "broken", "closed"), FindingState.WARNING)
+    assert states == {"here": FindingState.OK, **wrong}
     mirror.configure(alerts={"webhook": "http://127.0.0.1:9/hook"})
     (finding,) = webhook.check(mirror.config)
-    assert finding.state is State.FAILED
+    assert finding.state is FindingState.FAILED
     assert {request.method for request in simulator.requests} == {"HEAD"}
 
 
@@ -466,8 +479,8 @@ def test_an_up_that_works_on_the_mirror_is_known(mirror: Mirror) -> None:
             found = {each.name: each for each in prefect.check(None, mirror.config)}
         ended = list(prefect.check(None, mirror.config))
     assert found["up"].seen.endswith(f"(process {os.getpid()}); its Prefect API is {api}")
-    assert found["prefect"].state is State.WARNING, "it was asked for its version"
-    assert [each.state for each in ended] == [State.SKIPPED], (
+    assert found["prefect"].state is FindingState.WARNING, "it was asked for its version"
+    assert [each.state for each in ended] == [FindingState.SKIPPED], (
         "the file is there, and nobody holds it"
     )
 
@@ -479,7 +492,7 @@ def test_an_up_whose_server_is_away_is_told(mirror: Mirror) -> None:
     with lock.hold(mirror.root / ".pypimirror" / "up.lock") as held:
         held.name("http://127.0.0.1:9/api")
         up, server = prefect.check(None, mirror.config)
-    assert (up.state, server.state) == (State.OK, State.FAILED)
+    assert (up.state, server.state) == (FindingState.OK, FindingState.FAILED)
     assert "pypimirror up" in server.remedy
 
 
@@ -489,12 +502,12 @@ def test_uv_is_looked_for_where_a_sync_needs_it(
     assert found(mirror, "uv") == {}
     mirror.configure(select={"check": True})
     uv.find.cache_clear()
-    assert found(mirror, "uv")["uv"].state is State.OK
+    assert found(mirror, "uv")["uv"].state is FindingState.OK
     uv.find.cache_clear()
     monkeypatch.setattr(uv, "_beside", lambda: None)
     monkeypatch.setenv("PATH", "/nowhere")
     absent = found(mirror, "uv")["uv"]
-    assert absent.state is State.FAILED
+    assert absent.state is FindingState.FAILED
     assert "pip install 'pypimirror[resolve]'" in absent.seen
 
 

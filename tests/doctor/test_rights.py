@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pypimirror.doctor.finding import Finding, State
+from pypimirror.doctor.finding import Finding, FindingState
 from tests.doctor.test_doctor import found
 from tests.mirror import Mirror, offer
 from tests.powerless import powerless
@@ -43,8 +43,8 @@ def test_the_private_directory_is_for_its_owner_alone(
     mirror = made(tmp_path, simulator, umask)
     assert mode(mirror.root / ".pypimirror") == 0o700
     assert mode(mirror.root / "simple") == 0o777 & ~umask
-    assert rights(mirror)["private"].state is State.OK
-    assert rights(mirror)["readers"].state is State.OK
+    assert rights(mirror)["private"].state is FindingState.OK
+    assert rights(mirror)["readers"].state is FindingState.OK
 
 
 def test_what_the_operator_widened_stays_and_is_told(tmp_path: Path, simulator: Simulator) -> None:
@@ -55,9 +55,9 @@ def test_what_the_operator_widened_stays_and_is_told(tmp_path: Path, simulator: 
     mirror.sync()
     assert mode(private) == 0o755
     finding = rights(mirror)["private"]
-    assert (finding.state, f"chmod 700 {private}" in finding.remedy) == (State.WARNING, True)
+    assert (finding.state, f"chmod 700 {private}" in finding.remedy) == (FindingState.WARNING, True)
     private.chmod(0o750)
-    assert rights(mirror)["private"].state is State.OK
+    assert rights(mirror)["private"].state is FindingState.OK
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o066])
@@ -66,12 +66,12 @@ def test_a_mirror_that_no_web_server_can_read_is_told(
 ) -> None:
     mirror = made(tmp_path, simulator, umask)
     finding = rights(mirror)["readers"]
-    assert finding.state is State.WARNING
+    assert finding.state is FindingState.WARNING
     assert "umask" in finding.remedy
     told = finding.remedy.partition(";")[0]
     assert os.system(f"sh -c '{told}'") == 0
-    assert rights(mirror)["readers"].state is State.OK
-    assert rights(mirror)["private"].state is State.OK
+    assert rights(mirror)["readers"].state is FindingState.OK
+    assert rights(mirror)["private"].state is FindingState.OK
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,9 @@ def test_one_thing_that_only_its_owner_reads_is_found(
 ) -> None:
     mirror = made(tmp_path, simulator)
     (mirror.root / path).chmod(0o700)
-    assert rights(mirror)["readers"].state is State.WARNING
+    assert rights(mirror)["readers"].state is FindingState.WARNING
     (mirror.root / path).chmod(0o750)
-    assert rights(mirror)["readers"].state is State.OK
+    assert rights(mirror)["readers"].state is FindingState.OK
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -94,10 +94,10 @@ def test_what_another_user_left_in_the_way_is_found(
     tmp_path: Path, simulator: Simulator, path: str
 ) -> None:
     mirror = made(tmp_path, simulator)
-    assert rights(mirror)["owners"].state is State.OK
+    assert rights(mirror)["owners"].state is FindingState.OK
     os.chown(mirror.root / path, 1234, 1234)
     finding = rights(mirror)["owners"]
-    assert (finding.state, str(mirror.root / path) in finding.seen) == (State.WARNING, True)
+    assert (finding.state, str(mirror.root / path) in finding.seen) == (FindingState.WARNING, True)
     assert f"chown -R 0:0 {mirror.root}" in finding.remedy
 
 
@@ -109,7 +109,7 @@ def test_files_that_are_replaced_and_directories_of_a_group_are_in_nobodys_way(
     os.chown(mirror.root / "simple/six/index.html", 1234, 1234)
     os.chown(mirror.root / "packages/six", 1234, os.getegid())
     (mirror.root / "packages/six").chmod(0o775)
-    assert rights(mirror)["owners"].state is State.OK
+    assert rights(mirror)["owners"].state is FindingState.OK
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")

@@ -10,8 +10,8 @@ import pytest
 
 from pypimirror.catalog.records import FileRecord
 from pypimirror.domain.model import DETAILS, File, FileDetails, ProjectPage, details_of
+from pypimirror.pipeline.discover.decisions.comparing import as_before, as_file
 from pypimirror.pipeline.discover.decisions.decide import columns
-from pypimirror.pipeline.discover.decisions.held import as_before, as_file
 from pypimirror.render import rendering
 from pypimirror.render.pages import Page, PageFile
 from pypimirror.upstream.json import parse_page

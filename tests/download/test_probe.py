@@ -8,7 +8,7 @@ from email.utils import formatdate
 import pytest
 from requests.models import Response
 
-from pypimirror.download.probe import _ahead
+from pypimirror.download.probe import seconds_ahead
 
 
 def answer(**headers: str) -> Response:
@@ -18,20 +18,20 @@ def answer(**headers: str) -> Response:
 
 
 def test_the_other_clock_is_read_off_the_date() -> None:
-    ahead = _ahead(answer(date=formatdate(time.time() + 3600, usegmt=True)))
+    ahead = seconds_ahead(answer(date=formatdate(time.time() + 3600, usegmt=True)))
     assert ahead == pytest.approx(3600, abs=60)
 
 
 def test_an_answer_from_a_cache_is_as_old_as_it_says() -> None:
-    ahead = _ahead(answer(date=formatdate(time.time() - 900, usegmt=True), age="900"))
+    ahead = seconds_ahead(answer(date=formatdate(time.time() - 900, usegmt=True), age="900"))
     assert ahead == pytest.approx(0, abs=60)
 
 
 @pytest.mark.parametrize("date", [{}, {"date": "yesterday"}, {"date": "Mon, 99 Foo 2000"}])
 def test_no_date_tells_nothing(date: dict[str, str]) -> None:
-    assert _ahead(answer(**date)) is None
+    assert seconds_ahead(answer(**date)) is None
 
 
 def test_nonsense_in_place_of_an_age_counts_as_none() -> None:
     now = formatdate(time.time(), usegmt=True)
-    assert _ahead(answer(date=now, age="9" * 40)) == pytest.approx(0, abs=60)
+    assert seconds_ahead(answer(date=now, age="9" * 40)) == pytest.approx(0, abs=60)

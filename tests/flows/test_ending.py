@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from prefect.exceptions import CancelledRun, FailedRun
 
-from flows.alerts import _ENDS, _FAILURES
+from flows.alerts import ENDS, FAILURES
 from flows.ending import SkippedError, as_recorded, final_state, log_no_states, without_run
 from pypimirror.catalog.queries import runs
 from pypimirror.domain.errors import LockedError
@@ -117,8 +117,8 @@ def test_what_only_the_catalog_knows_has_a_state(state: str, type_: str, name: s
 
 
 def test_a_skipped_run_alerts_nobody_and_is_not_waited_for() -> None:
-    assert "Skipped" not in _FAILURES
-    assert "Skipped" in _ENDS, "it would be late, stuck and crashed"
+    assert "Skipped" not in FAILURES
+    assert "Skipped" in ENDS, "it would be late, stuck and crashed"
 
 
 @pytest.fixture

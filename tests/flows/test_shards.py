@@ -88,13 +88,13 @@ def test_while_a_shard_works_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "PATIENCE", 0.0)
     looks = [[row("1", "working"), row("2", "failed", "boom", 1)]] * 20
     found = Shards(*looks, may_begin=False)
-    progress = shards.Progress.show
+    progress = shards.ShardProgress.show
 
-    def show(self: shards.Progress, rows: Any) -> None:
+    def show(self: shards.ShardProgress, rows: Any) -> None:
         progress(self, rows)
         found.is_done = len(found._looks) == 1
 
-    monkeypatch.setattr(shards.Progress, "show", show)
+    monkeypatch.setattr(shards.ShardProgress, "show", show)
     found.wait()
     assert found.rests == 0
 
@@ -136,7 +136,7 @@ def test_if_shards_may_still_begin_it_is_patient(
 
 def test_progress_counts_projects_and_tells_each_change_once() -> None:
     told = Told()
-    progress = shards.Progress(SimpleNamespace(reporter=told))  # type: ignore[arg-type]
+    progress = shards.ShardProgress(SimpleNamespace(reporter=told))  # type: ignore[arg-type]
     progress.show([row("1", "working", number=1)])
     progress.show([row("1", "working", number=1, projects=200)])
     both = [row("1", "failed", "boom", 1, 200), row("1", "working", number=2, projects=100)]
@@ -153,7 +153,7 @@ def test_progress_counts_projects_and_tells_each_change_once() -> None:
 def test_a_long_wait_tells_the_progress_of_those_who_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "_LINE", 0.0)
     told = Told()
-    progress = shards.Progress(SimpleNamespace(reporter=told))  # type: ignore[arg-type]
+    progress = shards.ShardProgress(SimpleNamespace(reporter=told))  # type: ignore[arg-type]
     for done in (0, 100):
         progress.show([row("1", "working", number=1, projects=done), row("2", "failed", number=2)])
     assert told.lines == [

@@ -201,7 +201,7 @@ READING: dict[str, Act] = {
     "status six": lambda m: history.status(m.config, ("six", "attrs"), as_json=False),
     "runs": lambda m: history.list_runs(m.config, 10, None, as_json=False),
     "runs show": lambda m: history.show_run(
-        m.config, "last", history.Parts(files=True), as_json=False
+        m.config, "last", history.RunParts(files=True), as_json=False
     ),
     "explain": lambda m: explain(m.config, "six"),
     "sync --dry-run": lambda m: m.plan(),

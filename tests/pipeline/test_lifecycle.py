@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pypimirror.pipeline import history, lifecycle, sequence
+from pypimirror.pipeline import history, sequence
 from pypimirror.pipeline.run import Run
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pypimirror.resolve import uv
-from pypimirror.resolve.uv import Index, Uv
+from pypimirror.resolve.uv import Indexes, Uv
 from tests.corpus.build import make_wheel
 
 
@@ -18,7 +18,7 @@ class Shelf:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.index = Index(f"{root.as_uri()}/simple/")
+        self.index = Indexes(f"{root.as_uri()}/simple/")
 
     def put(self, project: str, filename: str, content: bytes) -> None:
         """Add a file and a link to it."""

@@ -13,7 +13,7 @@ from packaging.pylock import Pylock
 
 from pypimirror.resolve import platforms, uv
 from pypimirror.resolve.child import NoSolutionError, ResolveError, told
-from pypimirror.resolve.uv import Environment, Index, Question, Uv
+from pypimirror.resolve.uv import Environment, Indexes, ResolveRequest, Uv
 from pypimirror.system.workers import Cancelled
 from tests.corpus.build import make_sdist
 from tests.environment import NOWHERE
@@ -38,14 +38,14 @@ def test_an_answer_is_a_lock_with_what_is_required(shelf: Shelf, resolver: Uv) -
     shelf.wheel("app", "1.0", requires=["base>1", "extra; sys_platform == 'win32'"])
     shelf.wheel("base", "1.0")
     shelf.wheel("base", "2.0")
-    question = Question(("app",), environment=Environment("3.12", "x86_64-manylinux_2_28"))
+    question = ResolveRequest(("app",), environment=Environment("3.12", "x86_64-manylinux_2_28"))
     assert chosen(resolver.resolve(question, shelf.index)) == {"app": "1.0", "base": "2.0"}
 
 
 def test_constraints_narrow(shelf: Shelf, resolver: Uv) -> None:
     shelf.wheel("base", "1.0")
     shelf.wheel("base", "2.0")
-    question = Question(("base",), constraints=("base<2",))
+    question = ResolveRequest(("base",), constraints=("base<2",))
     assert chosen(resolver.resolve(question, shelf.index)) == {"base": "1.0"}
 
 
@@ -53,7 +53,7 @@ def test_what_does_not_fit_is_told_in_one_line(shelf: Shelf, resolver: Uv) -> No
     shelf.wheel("app", "1.0", requires=["base>3"])
     shelf.wheel("base", "2.0")
     with pytest.raises(NoSolutionError) as raised:
-        resolver.resolve(Question(("app",)), shelf.index)
+        resolver.resolve(ResolveRequest(("app",)), shelf.index)
     assert "base" in str(raised.value) and "app" in str(raised.value)
     assert "\n" not in str(raised.value) and "\u00d7" not in str(raised.value)
 
@@ -64,13 +64,15 @@ def test_a_run_that_another_thread_cancels_does_not_wait_for_an_answer(tmp_path:
     cancelled = threading.Event()
     cancelled.set()
     with pytest.raises(Cancelled):
-        silent.resolve(Question(("app",)), Index("http://127.0.0.1:9/"), cancelled=cancelled)
+        silent.resolve(
+            ResolveRequest(("app",)), Indexes("http://127.0.0.1:9/"), cancelled=cancelled
+        )
 
 
 def test_no_code_of_a_package_runs(shelf: Shelf, resolver: Uv) -> None:
     shelf.put("app", *make_sdist("app", "1.0"))
     with pytest.raises(NoSolutionError):
-        resolver.resolve(Question(("app",)), shelf.index)
+        resolver.resolve(ResolveRequest(("app",)), shelf.index)
 
 
 def test_settings_of_the_person_and_the_machine_are_not_heard(
@@ -86,7 +88,7 @@ def test_settings_of_the_person_and_the_machine_are_not_heard(
     monkeypatch.setenv("ALL_PROXY", NOWHERE)
     (tmp_path / "uv.toml").write_text(f'[[index]]\nurl = "{other.index.url}"\ndefault = true\n')
     monkeypatch.chdir(tmp_path)
-    assert chosen(resolver.resolve(Question(("base",)), shelf.index)) == {"base": "1.0"}
+    assert chosen(resolver.resolve(ResolveRequest(("base",)), shelf.index)) == {"base": "1.0"}
 
 
 def test_the_first_index_that_has_a_project_owns_it(
@@ -96,8 +98,11 @@ def test_the_first_index_that_has_a_project_owns_it(
     shelf.wheel("app", "1.0", requires=["base"])
     first = Shelf(tmp_path / "first")
     first.wheel("base", "1.0")
-    index = Index(shelf.index.url, others=(first.index.url,))
-    assert chosen(resolver.resolve(Question(("app",)), index)) == {"app": "1.0", "base": "1.0"}
+    index = Indexes(shelf.index.url, others=(first.index.url,))
+    assert chosen(resolver.resolve(ResolveRequest(("app",)), index)) == {
+        "app": "1.0",
+        "base": "1.0",
+    }
 
 
 def test_it_ends_when_its_time_is_over_with_what_it_started(shelf: Shelf, tmp_path: Path) -> None:
@@ -107,7 +112,7 @@ def test_it_ends_when_its_time_is_over_with_what_it_started(shelf: Shelf, tmp_pa
     # The child of the child holds the pipe open: its end is the end of both.
     slow = fake(tmp_path, f"(exec 9>{pipe}; sleep 300) & wait")
     with pytest.raises(ResolveError, match="has not answered within 1 s"):
-        slow.resolve(Question(("app",)), shelf.index, patience=1)
+        slow.resolve(ResolveRequest(("app",)), shelf.index, patience=1)
     os.set_blocking(reader, True)
     assert os.read(reader, 1) == b""
     os.close(reader)
@@ -116,7 +121,7 @@ def test_it_ends_when_its_time_is_over_with_what_it_started(shelf: Shelf, tmp_pa
 def test_logins_are_neither_on_the_command_line_nor_told(tmp_path: Path) -> None:
     failing = fake(tmp_path, 'echo "error: $* at $UV_DEFAULT_INDEX" >&2; exit 2')
     with pytest.raises(ResolveError) as raised:
-        failing.resolve(Question(("app",)), Index("http://me:secret@127.0.0.1:9/simple/"))
+        failing.resolve(ResolveRequest(("app",)), Indexes("http://me:secret@127.0.0.1:9/simple/"))
     assert "http://127.0.0.1:9/simple/" in str(raised.value) and "secret" not in str(raised.value)
 
 
@@ -173,7 +178,7 @@ def test_platforms_have_names_that_uv_knows(
     environment = platforms.named("3.12", tag)
     assert environment is not None and environment.platform == name
     shelf.wheel("base", "1.0")
-    question = Question(("base",), environment=environment)
+    question = ResolveRequest(("base",), environment=environment)
     assert chosen(resolver.resolve(question, shelf.index)) == {"base": "1.0"}
 
 

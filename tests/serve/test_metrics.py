@@ -11,7 +11,7 @@ from werkzeug.test import Client
 
 from pypimirror.serve import metrics as metrics_module
 from pypimirror.serve.app import create_app
-from pypimirror.serve.metrics import Metrics
+from pypimirror.serve.metrics import ServerMetrics
 from tests.metrics.test_exposition import read
 from tests.mirror import Mirror, offer
 from tests.serve.test_server import serving
@@ -41,7 +41,7 @@ def test_it_is_there_only_where_it_is_asked_for(client: Client) -> None:
 
 
 def test_without_a_configuration_that_can_be_read_pages_are_served(root: Path) -> None:
-    client = Client(create_app(root, Metrics(root / "nothing.toml")))
+    client = Client(create_app(root, ServerMetrics(root / "nothing.toml")))
     assert client.get("/simple/six/").status_code == 200
     answer = client.get("/metrics")
     assert answer.status_code == 200
@@ -53,8 +53,8 @@ def test_the_form_is_the_one_that_the_client_accepts(
 ) -> None:
     told = "# HELP pypimirror_files Files, by state.\n# TYPE pypimirror_files gauge\n"
     said = f'{told}pypimirror_files{{state="a \\"b\\""}} 1.5e+09\n'
-    monkeypatch.setattr(Metrics, "_ask", lambda _: said)
-    client = Client(create_app(root, Metrics(root / "nothing.toml")))
+    monkeypatch.setattr(ServerMetrics, "_ask", lambda _: said)
+    client = Client(create_app(root, ServerMetrics(root / "nothing.toml")))
     client.get("/simple/six/")
     old = client.get("/metrics")
     new = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
@@ -70,12 +70,12 @@ def test_the_form_is_the_one_that_the_client_accepts(
 def test_many_who_ask_at_once_cost_one_look(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def ask(_: Metrics) -> str:
+    def ask(_: ServerMetrics) -> str:
         asked.append(1)
         return ""
 
-    monkeypatch.setattr(Metrics, "_ask", ask)
-    metrics = Metrics(root)
+    monkeypatch.setattr(ServerMetrics, "_ask", ask)
+    metrics = ServerMetrics(root)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: metrics.render(""), range(8)))
     assert len(asked) == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pypimirror.storage import durability
-from pypimirror.storage.durability import Batch, Single, choose
+from pypimirror.storage.durability import FileByFile, WholeFileSystem, choose
 from pypimirror.storage.posix import PosixStorage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system.disk_errors import StorageError
@@ -60,7 +60,7 @@ def moves(storage: PosixStorage) -> list[tuple[Path, str]]:
 def test_a_batch_is_flushed_once_before_its_renames_and_once_after(
     tmp_path: Path, log: Log
 ) -> None:
-    storage = storage_of(tmp_path, Batch(tmp_path / "m"))
+    storage = storage_of(tmp_path, WholeFileSystem(tmp_path / "m"))
     storage.place(moves(storage))
     storage.flush()
     assert log == [
@@ -74,7 +74,7 @@ def test_a_batch_is_flushed_once_before_its_renames_and_once_after(
 def test_each_file_is_flushed_before_its_rename_and_each_directory_after_it(
     tmp_path: Path, log: Log
 ) -> None:
-    storage = storage_of(tmp_path, Single())
+    storage = storage_of(tmp_path, FileByFile())
     storage.place(moves(storage))
     storage.write([("simple/a/index.html", [b"page"])])
     before = list(log)
@@ -100,7 +100,7 @@ def test_each_file_is_flushed_before_its_rename_and_each_directory_after_it(
 
 
 def test_nothing_to_place_is_nothing_to_flush(tmp_path: Path, log: Log) -> None:
-    storage = storage_of(tmp_path, Batch(tmp_path / "m"))
+    storage = storage_of(tmp_path, WholeFileSystem(tmp_path / "m"))
     storage.place([])
     storage.write([])
     assert log == []
@@ -110,7 +110,7 @@ def test_a_catalog_on_another_file_system_is_flushed_along(
     tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog = tmp_path / "elsewhere" / "catalog.sqlite"
-    how = Batch(tmp_path / "m", catalog)
+    how = WholeFileSystem(tmp_path / "m", catalog)
     monkeypatch.setattr(durability, "_device", lambda path: 1)
     how.flush()
     assert log == [("syncfs", "m")]
@@ -121,7 +121,7 @@ def test_a_catalog_on_another_file_system_is_flushed_along(
 
 
 def test_file_by_file_the_catalogs_log_is_flushed_along(tmp_path: Path, log: Log) -> None:
-    how = Single(tmp_path / "catalog.sqlite")
+    how = FileByFile(tmp_path / "catalog.sqlite")
     how.flush()  # there is none yet
     (tmp_path / "catalog.sqlite-wal").write_bytes(b"commits")
     how.flush()
@@ -131,10 +131,10 @@ def test_file_by_file_the_catalogs_log_is_flushed_along(tmp_path: Path, log: Log
 def test_a_system_without_syncfs_is_flushed_file_by_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert isinstance(choose("batch", tmp_path), Batch)
-    assert isinstance(choose("file", tmp_path), Single)
+    assert isinstance(choose("batch", tmp_path), WholeFileSystem)
+    assert isinstance(choose("file", tmp_path), FileByFile)
     monkeypatch.setattr(durability, "_syncfs", lambda: None)
-    assert isinstance(choose("batch", tmp_path), Single)
+    assert isinstance(choose("batch", tmp_path), FileByFile)
 
 
 def test_a_system_whose_fsync_stops_at_the_disks_cache_is_asked_for_more(
@@ -173,7 +173,7 @@ def test_a_flush_that_fails_is_told_and_nothing_is_shown(
     def fails(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    storage = storage_of(tmp_path, Single())
+    storage = storage_of(tmp_path, FileByFile())
     monkeypatch.setattr(durability.os, "fsync", fails)
     with pytest.raises(StorageError, match=os.strerror(number)):
         storage.place(moves(storage))

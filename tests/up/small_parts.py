@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pypimirror.config.settings import Config
 from pypimirror.up import everything
-from pypimirror.up.everything import Machine
+from pypimirror.up.everything import RunningParts
 from pypimirror.up.parts import Part, Parts
 from pypimirror.up.supervisor import GaveUpError
 
@@ -68,7 +68,7 @@ def main() -> int:
     )
     everything.RUNS_GONE, everything.STOPPED["worker"], everything.ALL_GONE = 0.2, 0.4, 0.6
     config = Config.model_validate({"mirror": {"directory": directory / "mirror"}})
-    running = Machine(parts, config)
+    running = RunningParts(parts, config)
     try:
         in_order = asyncio.run(running.run(lambda: print("ready", flush=True)))
     except GaveUpError as error:

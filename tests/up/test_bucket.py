@@ -10,7 +10,7 @@ from urllib.request import urlopen
 import pytest
 
 from pypimirror.config.settings import load
-from pypimirror.up.everything import Machine
+from pypimirror.up.everything import RunningParts
 from pypimirror.up.parts import plan, prepare
 from pypimirror.up.supervisor import Supervisor
 from tests import buckets
@@ -39,7 +39,7 @@ def test_a_mirror_in_a_bucket_is_served_and_an_empty_one_is_synced_at_once(
         prepare(config)
         parts = plan(config, file, web=True, server=True)
         assert parts.web is not None
-        machine = Machine(replace(parts, api=url), config)
+        machine = RunningParts(replace(parts, api=url), config)
         await machine._first_sync()
         assert len(api.made) == 1
         assert (await asyncio.to_thread(mirror.sync)).state == "completed"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from pypimirror.config.settings import Config
-from pypimirror.up.everything import Machine
+from pypimirror.up.everything import RunningParts
 from pypimirror.up.parts import Parts
 from tests.environment import isolated
 from tests.flows.stack import children, wait_for
@@ -155,8 +155,8 @@ def test_an_empty_mirror_gets_its_first_sync_whatever_the_schedule(
     with api as url:
         nothing = part(tmp_path, "")
         parts = Parts(url, "", None, None, nothing, nothing)
-        asyncio.run(Machine(parts, config)._first_sync())
+        asyncio.run(RunningParts(parts, config)._first_sync())
         assert api.made == ["/api/deployments/adhoc/create_flow_run"]
         (tmp_path / "mirror/simple").mkdir(parents=True)
-        asyncio.run(Machine(parts, config)._first_sync())
+        asyncio.run(RunningParts(parts, config)._first_sync())
         assert len(api.made) == 1, "it is not empty any more"

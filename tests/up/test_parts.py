@@ -144,9 +144,9 @@ def test_a_reserved_port_is_free_for_the_part_again_and_again() -> None:
     ],
 )
 def test_how_a_place_is_said_to_a_client_on_this_machine(host: str, url: str) -> None:
-    from pypimirror.up.ports import Place
+    from pypimirror.up.ports import ListenAddress
 
-    assert Place(host, 1).url == url
+    assert ListenAddress(host, 1).url == url
 
 
 def test_what_prefect_keeps_is_for_its_owner_alone(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def judged(make: Callable[[bytes], tuple[bytes, str]]) -> Callable[[bytes], None
     def run(data: bytes) -> None:
         content, filename = make(data)
         verdict = check(content, filename, limits=LIMITS)
-        assert isinstance(verdict, structure.Verdict)
+        assert isinstance(verdict, structure.ArchiveVerdict)
         assert (verdict.problem is None) or verdict.proof == "none"
         if verdict.problem is None:
             with contextlib.suppress(struct.error, NotImplementedError):

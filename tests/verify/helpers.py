@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from pypimirror.verify.archives.limits import Limits
-from pypimirror.verify.structure import Verdict, check_structure
+from pypimirror.verify.structure import ArchiveVerdict, check_structure
 from tests.verify.builders import PROJECT
 
 _MEMORY = Path("/dev/shm")
@@ -23,14 +23,14 @@ def check(
     limits: Limits | None = None,
     *,
     released: bool = False,
-) -> Verdict:
+) -> ArchiveVerdict:
     """The verdict on bytes under a name."""
     path = Path(_HOME.name) / "file"
     path.write_bytes(content)
     return check_structure(path, filename, project, limits or Limits(), released=released)
 
 
-def message(verdict: Verdict) -> str:
+def message(verdict: ArchiveVerdict) -> str:
     """What is wrong."""
     assert verdict.problem is not None, f"accepted as {verdict.proof} {verdict.unchecked}"
     assert verdict.proof == "none"

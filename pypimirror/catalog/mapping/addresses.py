@@ -16,7 +16,7 @@ from sqlalchemy.types import TypeDecorator
 _MARK = " "
 
 
-class Address(TypeDecorator[str]):
+class AddressType(TypeDecorator[str]):
     """The type of an address in a table with a column `filename`. It is text in the database."""
 
     impl = Text

@@ -178,8 +178,9 @@ def last_batch(connection: Connection, run_id: int) -> int:
 
 
 def free_batch(connection: Connection, run_id: int, number: int, step: int) -> int:
-    """Return the next unused number among `number`, `number + step` and so on: it comes after all
-    of these that batches of the run have had.
+    """Return the number for the next batch: `number`, `number + step` and so on.
+
+    It is the first of these numbers after the highest one that a batch of the run has had.
     """
     same = (stages.c.batch >= number, (stages.c.batch - number) % step == 0)
     query = select(func.max(stages.c.batch)).where(stages.c.run_id == run_id, *same)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pypimirror.bandersnatch.draft import Outcome, Translated
+from pypimirror.bandersnatch.draft import OptionOutcome, Translated
 from pypimirror.bandersnatch.translate import Translation
 from pypimirror.catalog.queries import runs
 from pypimirror.cli.actions.initialise import write
@@ -42,7 +42,7 @@ def configure(translation: Translation, config: Path | None, *, force: bool) -> 
 def show_options(options: Iterable[Translated], *, quiet: bool) -> None:
     """Print a line for each option; with `quiet`, only for options that need attention."""
     for option in options:
-        if not quiet or option.outcome in (Outcome.NOT_POSSIBLE, Outcome.UNKNOWN):
+        if not quiet or option.outcome in (OptionOutcome.NOT_POSSIBLE, OptionOutcome.UNKNOWN):
             out.print(str(option), markup=False)
 
 

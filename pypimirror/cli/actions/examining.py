@@ -10,9 +10,14 @@ from pypimirror.cli.display.output import escape, out, print_json
 from pypimirror.cli.errors import Exit
 from pypimirror.config.settings import DEFAULT_FILE, ConfigError, load
 from pypimirror.doctor.examine import examine
-from pypimirror.doctor.finding import Finding, State, failed, ok
+from pypimirror.doctor.finding import Finding, FindingState, failed, ok
 
-_STYLE = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "red", State.SKIPPED: "dim"}
+_STYLE = {
+    FindingState.OK: "green",
+    FindingState.WARNING: "yellow",
+    FindingState.FAILED: "red",
+    FindingState.SKIPPED: "dim",
+}
 
 
 def run(file: Path | None, *, as_json: bool, quiet: bool) -> Exit:
@@ -21,14 +26,16 @@ def run(file: Path | None, *, as_json: bool, quiet: bool) -> Exit:
     code = Exit.DONE
     for finding in _findings(file):
         findings.append(finding)
-        if not as_json and not (quiet and finding.state in (State.OK, State.SKIPPED)):
+        if not as_json and not (quiet and finding.state in (FindingState.OK, FindingState.SKIPPED)):
             _show(finding)
     states = {finding.state for finding in findings}
-    if State.FAILED in states:
+    if FindingState.FAILED in states:
         # If there is a single finding, the configuration is unusable, which is wrong use.
         code = Exit.USAGE if len(findings) == 1 else Exit.INCOMPLETE
     if as_json:
-        worst = next(s for s in (State.FAILED, State.WARNING, State.OK) if s in states)
+        worst = next(
+            s for s in (FindingState.FAILED, FindingState.WARNING, FindingState.OK) if s in states
+        )
         print_json({"state": worst, "checks": [finding.as_json() for finding in findings]})
     return code
 

@@ -158,7 +158,7 @@ class Brought:
         """Whether `[select]` asks for a file, whatever clients ask for."""
         return self.selection.selects(ProjectName(project), filename)
 
-    def document(self, project: str, filename: str) -> documents.Asked | None:
+    def document(self, project: str, filename: str) -> documents.RequestTimes | None:
         """Return when clients asked for a file; None if they did not."""
         record = self.asked.get((project, filename))
         if record is None:
@@ -274,7 +274,7 @@ def moment(text: str, now: float) -> float:
 
 
 @dataclass(frozen=True)
-class Parts:
+class RunParts:
     """Which parts of a run to show."""
 
     stage: Stage | None = None  #: only this stage, batch by batch
@@ -284,7 +284,7 @@ class Parts:
     plot: bool = False  #: charts
 
 
-def show_run(config: Config, name: str, parts: Parts, *, as_json: bool) -> None:
+def show_run(config: Config, name: str, parts: RunParts, *, as_json: bool) -> None:
     """Explain one run, or parts of it."""
     with open_catalog(config) as catalog, catalog.read() as connection:
         row = runs.find(connection, name)
@@ -326,7 +326,7 @@ def _plot_run(connection: Connection, row: RunRecord) -> None:
     charts.of_run(batches, page["workers"], page["failures"])
 
 
-def _print_run(document: documents.RunDetails, parts: Parts) -> None:
+def _print_run(document: documents.RunDetails, parts: RunParts) -> None:
     show.run_details(document, whole=parts.arguments)
     if parts.failures:
         show.failure_list(document["failures"])

@@ -19,7 +19,7 @@ from pypimirror.domain.model import PypimirrorError
 from pypimirror.domain.sizes import number_of
 from pypimirror.storage import lock
 from pypimirror.system.project import project_directory
-from pypimirror.up.everything import Machine
+from pypimirror.up.everything import RunningParts
 from pypimirror.up.parts import UP_LOCK, Parts, limit, plan, prepare
 
 
@@ -57,7 +57,7 @@ def run_up(
     with lock.hold(config.private / UP_LOCK, "another pypimirror up") as held:
         parts = plan(config, file or DEFAULT_FILE, web=web, server=server)
         held.name(without_login(parts.api))
-        machine = Machine(parts, config)
+        machine = RunningParts(parts, config)
         in_order = asyncio.run(
             machine.run(lambda: _announce(parts, config, left, as_json=as_json, quiet=quiet))
         )

@@ -14,7 +14,7 @@ from pypimirror.domain import documents
 from pypimirror.domain.model import Reason
 from pypimirror.pipeline.lifecycle import open_mirror
 from pypimirror.pipeline.verify import quarantine
-from pypimirror.pipeline.verify.quarantine import Entry
+from pypimirror.pipeline.verify.quarantine import QuarantineReport
 from pypimirror.storage.workspace import Workspace
 
 
@@ -30,7 +30,7 @@ def list_entries(config: Config, *, as_json: bool) -> None:
     table.show(_ENTRIES, map(_row, found))
 
 
-def _document(entry: Entry) -> documents.QuarantineEntry:
+def _document(entry: QuarantineReport) -> documents.QuarantineEntry:
     told: documents.QuarantineEntry = msgspec.to_builtins(entry)
     told["at_iso"] = documents.iso(entry.at)
     return told
@@ -46,7 +46,7 @@ _ENTRIES = (
 )
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
+def _row(entry: QuarantineReport) -> tuple[str, ...]:
     size = amount(entry.observed_size)
     reason = entry.reason.value
     return entry.file, reason, size, entry.project, when(entry.at), str(entry.id)

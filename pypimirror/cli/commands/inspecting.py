@@ -1,4 +1,4 @@
-"""The commands that report: `status`, `runs`, `explain`, `metrics` and `doctor`.
+"""The commands that report: `status`, `runs`, `explain`, `check`, `relock`, `metrics`, `doctor`.
 
 Each command imports the heavy modules that it needs, so that all others start fast.
 """
@@ -102,7 +102,7 @@ def show(
 
     set_up_logging(verbose, quiet)
     before: tuple[Path | None, bool] = context.obj or (None, False)
-    parts = history.Parts(stage, failures, files, arguments=verbose > 0, plot=plot)
+    parts = history.RunParts(stage, failures, files, arguments=verbose > 0, plot=plot)
     history.show_run(load(config or before[0]), run, parts, as_json=as_json or before[1])
 
 
@@ -189,7 +189,7 @@ def check(
     from pypimirror.cli.actions.applications import checking
 
     set_up_logging(verbose, quiet)
-    asked = checking.Asked(
+    asked = checking.CheckArguments(
         requirements or [], files or [], locks or [], pythons or [], platforms or [], build, offline
     )
     raise typer.Exit(checking.run(load(config), asked, as_json=as_json, quiet=quiet))

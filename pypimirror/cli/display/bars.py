@@ -13,7 +13,7 @@ from rich.table import Column
 from rich.text import Text
 
 from pypimirror.cli.display.amounts import amount
-from pypimirror.cli.display.counts import Counts
+from pypimirror.cli.display.counts import ProgressCounts
 from pypimirror.system import clock
 
 #: A terminal with fewer columns has no room for a bar.
@@ -25,7 +25,7 @@ class Done(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Return the text for a task."""
-        counts: Counts = task.fields["counts"]
+        counts: ProgressCounts = task.fields["counts"]
         text = Text(f"{counts.done}" + (f"/{counts.things}" if counts.things else ""))
         if counts.received:
             of = f"/{amount(counts.size)}" if counts.size > counts.received else ""
@@ -35,14 +35,14 @@ class Done(ProgressColumn):
         return text
 
 
-class Pace(ProgressColumn):
+class PaceColumn(ProgressColumn):
     """The pace, in bytes or things per second, as the bar counts."""
 
     max_refresh = 0.5  # seconds; nobody reads faster
 
     def render(self, task: Task) -> Text:
         """Return the text for a task."""
-        counts: Counts = task.fields["counts"]
+        counts: ProgressCounts = task.fields["counts"]
         pace = counts.pace(clock.steady())
         if not pace:
             return Text("")
@@ -56,7 +56,7 @@ class Left(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Return the text for a task."""
-        counts: Counts = task.fields["counts"]
+        counts: ProgressCounts = task.fields["counts"]
         left = counts.left(clock.steady())
         if left is None:
             return Text("")
@@ -75,7 +75,7 @@ def bars(console: Console) -> Progress:
             *columns,
             BarColumn(bar_width=None),
             Done(whole),
-            Pace(whole),
+            PaceColumn(whole),
             Left(whole),
         ]
     else:

@@ -13,7 +13,7 @@ _WINDOW, _STEP = 60.0, 0.5
 _EARLY = 1.0
 
 
-class Counts(Struct):
+class ProgressCounts(Struct):
     """The progress of a stage, or of the whole run. Times are in seconds of any clock."""
 
     things: int = 0

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pypimirror.cli.display.counts import Counts
+from pypimirror.cli.display.counts import ProgressCounts
 from pypimirror.cli.display.output import err
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.context.reporter import LogReporter
@@ -35,7 +35,7 @@ class TerminalReporter(LogReporter):
         self._quiet = quiet
         self._progress = None if quiet or not err.is_terminal else _bars()
         self._at_stake = ExitStack()
-        self._counts: dict[str, Counts] = {}
+        self._counts: dict[str, ProgressCounts] = {}
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
@@ -89,7 +89,7 @@ class TerminalReporter(LogReporter):
         with self._lock:
             if not self._tasks:
                 self._add_tasks(self._progress)
-            counts = self._counts.setdefault(name, Counts())
+            counts = self._counts.setdefault(name, ProgressCounts())
             counts.add(more, clock.steady())
             self._progress.update(
                 self._tasks[name],
@@ -102,7 +102,9 @@ class TerminalReporter(LogReporter):
     def _add_tasks(self, progress: Progress) -> None:
         """Add all bars in their order. Each is shown when it has something to show."""
         for name in (_ALL, *(stage.value for stage in Stage)):
-            self._tasks[name] = progress.add_task(name, total=None, visible=False, counts=Counts())
+            self._tasks[name] = progress.add_task(
+                name, total=None, visible=False, counts=ProgressCounts()
+            )
 
 
 def _bars() -> Progress:

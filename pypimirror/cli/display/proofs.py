@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pypimirror.catalog.records import FileRecord, ProjectFile
 
 
-def document(file: FileRecord) -> documents.Proof | None:
+def document(file: FileRecord) -> documents.ProofDocument | None:
     """Return how a file is proven: level, algorithm, source and time; None if it is not."""
     if file.proof is None:
         return None
@@ -29,7 +29,7 @@ def document(file: FileRecord) -> documents.Proof | None:
     }
 
 
-def text(proof: documents.Proof | None) -> str:
+def text(proof: documents.ProofDocument | None) -> str:
     """Return a proof as text; "" for None."""
     if proof is None:
         return ""
@@ -37,7 +37,7 @@ def text(proof: documents.Proof | None) -> str:
     return f"{proof['level']}{by}, {when(proof['at'])}"
 
 
-def stream(rows: Iterable[ProjectFile], run: documents.Run, *, in_json: bool) -> None:
+def stream(rows: Iterable[ProjectFile], run: documents.RunDocument, *, in_json: bool) -> None:
     """Print files with their proofs, one at a time: a run may have proved millions.
 
     In JSON, the files are the last key of the run's document, `run`.

@@ -174,12 +174,12 @@ _RUNS = (
 )
 
 
-def run_table(rows: Iterable[documents.Run]) -> None:
+def run_table(rows: Iterable[documents.RunDocument]) -> None:
     """Print runs, one line each."""
     table.show(_RUNS, map(_run_row, rows))
 
 
-def _run_row(row: documents.Run) -> tuple[str | Cell, ...]:
+def _run_row(row: documents.RunDocument) -> tuple[str | Cell, ...]:
     counts = row["counts"]
     return (
         row["run"],
@@ -204,7 +204,7 @@ def arguments(given: Sequence[str], *, whole: bool = False) -> str:
     return " ".join(filter(None, (told + more, *options)))
 
 
-def run_details(document: documents.Run, *, whole: bool = False) -> None:
+def run_details(document: documents.RunDocument, *, whole: bool = False) -> None:
     """Print the facts on a run; with `whole`, all of its arguments."""
     out.print(
         f"Run {document['run']} {styled(document['state'])}: {document['command']} by "
@@ -263,7 +263,7 @@ def failure_list(failed: Iterable[documents.Attempted]) -> None:
         out.print(f"    {', '.join(part for part in (each['url'], times) if part)}", markup=False)
 
 
-def run_document(row: RunRecord) -> documents.Run:
+def run_document(row: RunRecord) -> documents.RunDocument:
     """Return a run's catalog row as JSON shows it."""
     return {
         "run": row.name,

@@ -32,14 +32,14 @@ _MOST, _MOST_FAULTS = 5000, 20
 _STATIC = Version("2.2")
 _DECIDING = frozenset({"requires-dist", "requires-python", "provides-extra"})
 
-#: The build requirements in pip and uv if an sdist names none: setuptools, which before 70.1
-#: requests wheel during a build.
+#: What pip and uv install for a build if an sdist names nothing. Before version 70.1, setuptools
+#: asks for wheel during a build.
 _USUAL = ("setuptools>=40.8.0", "wheel")
 
 _Headers: TypeAlias = dict[str, list[str]]
-#: Characters of a head from which all its lines at once would take much memory.
+#: Characters of a head that is split into lines at once; a larger one would take much memory.
 _MOST_PLAIN = 1 << 20
-#: Lines of a name and a value each, and no value that goes on in the next line.
+#: A head in which each line is a name and a value, and no value continues on the next line.
 _PLAIN_HEAD = re.compile(r"(?:[A-Za-z0-9-]+:[^\r\n]*\n)*[A-Za-z0-9-]+:[^\r\n]*")
 
 _FORM = re.compile(
@@ -71,7 +71,7 @@ class Requirements(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     unknown: str = ""
 
 
-class Parts(NamedTuple):
+class RequirementParts(NamedTuple):
     """The parts of a requirement."""
 
     name: str  #: normalised
@@ -80,12 +80,12 @@ class Parts(NamedTuple):
     marker: str  #: "": always true
 
 
-def split(requirement: str) -> Parts:
+def split(requirement: str) -> RequirementParts:
     """Split a requirement in normal form into its parts."""
     found = _FORM.fullmatch(requirement)
     assert found is not None, requirement
     extras = tuple(found["extras"].split(",")) if found["extras"] else ()
-    return Parts(found["name"], extras, found["versions"], found["marker"] or "")
+    return RequirementParts(found["name"], extras, found["versions"], found["marker"] or "")
 
 
 def of_wheel(metadata: bytes) -> Requirements:

@@ -25,14 +25,14 @@ _NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]{0,200}[A-Za-z0-9])?)\s*(?:
 _EXTRA = re.compile(r";.*\bextra\b", re.S)
 
 
-class Summary(NamedTuple):
+class ProjectSummary(NamedTuple):
     """The summary of a project, and the projects that it requires."""
 
     text: str  #: one line; "": none
     requires: frozenset[str]  #: normalised names, without those that only extras require
 
 
-def of(document: bytes) -> Summary:
+def of(document: bytes) -> ProjectSummary:
     """Return both parts of core metadata. Lines that cannot be read are left out."""
     head = re.split(rb"\r?\n\r?\n", document, maxsplit=1)[0].decode(errors="replace")
     headers = _HEADERS.match(_BREAK.sub("\n", head))
@@ -45,4 +45,4 @@ def of(document: bytes) -> Summary:
         found = _NAME.match(value)
         if found and not _EXTRA.search(value):
             required.add(canonicalize_name(found[1]))
-    return Summary(printable(text, _LONGEST), frozenset(required))
+    return ProjectSummary(printable(text, _LONGEST), frozenset(required))

@@ -21,7 +21,6 @@ from pypimirror.download.http import content_encoding
 from pypimirror.download.http.local import FileBody
 from pypimirror.system import regular
 
-_PIECE = 256 << 10
 _UNPACKED = ".unpacked"
 
 

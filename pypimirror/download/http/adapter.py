@@ -57,7 +57,7 @@ class Adapter(BaseAdapter):
         response = Response()
         response.status_code, response.reason = answer.status_code, answer.reason
         response.headers = CaseInsensitiveDict(answer.headers)
-        response.raw = Stream(answer.raw)
+        response.raw = BodyStream(answer.raw)
         response.url, response.request = answer.url, request
         if not stream:
             _ = response.content
@@ -68,7 +68,7 @@ class Adapter(BaseAdapter):
         self.transport.close()
 
 
-class Stream:
+class BodyStream:
     """A body as `requests.Response` reads it: as many bytes as it wants. Memory is not bounded."""
 
     def __init__(self, raw: Raw) -> None:

@@ -35,7 +35,7 @@ _SOCKS_FAILURES = {
 }
 
 
-class Stream(Protocol):
+class AnySocket(Protocol):
     """A socket, of gevent or of Python."""
 
     def sendall(self, data: bytes, /) -> object:
@@ -100,7 +100,7 @@ def wants_login(proxy: Proxy) -> FetchError:
     )
 
 
-def socks_connect(sock: Stream, proxy: Proxy, host: str, port: int) -> None:
+def socks_connect(sock: AnySocket, proxy: Proxy, host: str, port: int) -> None:
     """Have a SOCKS5 proxy connect to `host`, a name or an address. Raises `FetchError`, `OSError`.
 
     Reads no byte beyond the proxy's answer.
@@ -124,7 +124,7 @@ def socks_connect(sock: Stream, proxy: Proxy, host: str, port: int) -> None:
     _exactly(sock, proxy, size + 2)
 
 
-def _log_in(sock: Stream, proxy: Proxy) -> None:
+def _log_in(sock: AnySocket, proxy: Proxy) -> None:
     sock.sendall(b"\5\2\0\2" if proxy.login else b"\5\1\0")
     version, method = _exactly(sock, proxy, 2)
     if version != 5:
@@ -155,7 +155,7 @@ def _address(host: str) -> bytes:
     return (b"\1" if address.version == 4 else b"\4") + address.packed
 
 
-def _exactly(sock: Stream, proxy: Proxy, size: int) -> bytes:
+def _exactly(sock: AnySocket, proxy: Proxy, size: int) -> bytes:
     data = b""
     while len(data) < size:
         more = sock.recv(size - len(data))

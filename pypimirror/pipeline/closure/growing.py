@@ -19,7 +19,7 @@ from pypimirror.catalog.queries.work import claims
 from pypimirror.domain import bounded
 from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
 from pypimirror.pipeline.closure.gather import gather
-from pypimirror.pipeline.closure.known import Known, ShrunkError, compute
+from pypimirror.pipeline.closure.known import KnownClosure, ShrunkError, compute
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover.discover import discover
 from pypimirror.pipeline.run import Run, StoppedError
@@ -34,7 +34,7 @@ _MOST_ROUNDS = 1000
 Needs = dict[str, tuple[str, ...]]
 
 
-def grow(run: Run) -> tuple[Known, Needs, list[Problem]]:
+def grow(run: Run) -> tuple[KnownClosure, Needs, list[Problem]]:
     """Grow the closure until it needs nothing more.
 
     Return it, with the needed projects in the catalog, and the failures.
@@ -67,7 +67,9 @@ def _gather(run: Run, projects: Mapping[int, str] | None) -> list[Problem]:
     return problems
 
 
-def _learn(run: Run, known: Known, marked: Mapping[int, str]) -> tuple[Known, Iterable[str]]:
+def _learn(
+    run: Run, known: KnownClosure, marked: Mapping[int, str]
+) -> tuple[KnownClosure, Iterable[str]]:
     """Add the contents of pages to the closure. Return it, and the projects needed in other
     versions.
     """

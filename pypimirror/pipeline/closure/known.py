@@ -14,9 +14,9 @@ from pypimirror.catalog.states import PROVEN, State
 from pypimirror.config.settings import Config
 from pypimirror.domain import bounded
 from pypimirror.domain.filenames import version_text
-from pypimirror.domain.metadata.dependencies import Parts, Requirements, split
+from pypimirror.domain.metadata.dependencies import RequirementParts, Requirements, split
 from pypimirror.domain.model import ProjectName
-from pypimirror.select.closure.close import Closure, Document, Release, Walk
+from pypimirror.select.closure.close import Closure, ClosureRelease, FileRequirements, Walk
 from pypimirror.select.closure.masks import Masks
 from pypimirror.select.closure.versions import fewest
 from pypimirror.select.environments import Environments
@@ -26,7 +26,7 @@ _NOT_HERE = "is not here yet"
 _NOT_TOLD = "is not here, and no core metadata with a digest could be read at its upstream"
 
 
-class Known:
+class KnownClosure:
     """The facts in the catalog, and the closure computed from them.
 
     `learn` reads some projects again and adds their new facts. `compute` starts from nothing.
@@ -82,10 +82,10 @@ class Known:
             for key in [key for key in gaps if key[0] in names]:
                 del gaps[key]
 
-    def _releases(self, rows: Iterable[OfferedFile]) -> dict[str, list[Release]]:
+    def _releases(self, rows: Iterable[OfferedFile]) -> dict[str, list[ClosureRelease]]:
         """Return the releases of these files, and note the gaps."""
         documents = self._documents
-        found: dict[tuple[str, str], dict[bytes, Document]] = {}
+        found: dict[tuple[str, str], dict[bytes, FileRequirements]] = {}
         for row in rows:
             release = row.project, version_text(row.filename, row.project) or ""
             of_release = found.setdefault(release, {})
@@ -102,17 +102,17 @@ class Known:
                 self.why[release] = f"{row.filename} {why}"
             else:
                 self._awaited.add(release)
-        releases: dict[str, list[Release]] = {}
+        releases: dict[str, list[ClosureRelease]] = {}
         versions = self._versions
         for (project, shown), of_release in found.items():
             if shown not in versions:
                 versions[shown] = bounded.version(shown)
-            release_of = Release(project, versions[shown], shown, tuple(of_release.values()))
+            release_of = ClosureRelease(project, versions[shown], shown, tuple(of_release.values()))
             releases.setdefault(project, []).append(release_of)
         return releases
 
     def _check_growth(
-        self, projects: Iterable[str], releases: Mapping[str, Sequence[Release]]
+        self, projects: Iterable[str], releases: Mapping[str, Sequence[ClosureRelease]]
     ) -> None:
         """Raise `ShrunkError` if a known release or document of these projects is missing now."""
         for project in projects:
@@ -168,9 +168,9 @@ def masks_of(config: Config) -> Masks:
     return Masks(Environments(select.python, select.platforms, select.abi))
 
 
-def compute(connection: Connection, config: Config, selection: Selection) -> Known:
+def compute(connection: Connection, config: Config, selection: Selection) -> KnownClosure:
     """Compute the projects that selected files need. Raises `close.TooManyError`."""
-    known = Known(config, selection)
+    known = KnownClosure(config, selection)
     known.learn(connection)
     return known
 
@@ -181,8 +181,8 @@ class _Documents:
     """
 
     def __init__(self) -> None:
-        self._parts: dict[str, Parts] = {}
-        self._documents: dict[bytes, Document] = {}
+        self._parts: dict[str, RequirementParts] = {}
+        self._documents: dict[bytes, FileRequirements] = {}
         self.unknown: dict[bytes, str] = {}
         self.faults: dict[bytes, tuple[str, ...]] = {}
 
@@ -196,9 +196,9 @@ class _Documents:
             if not found.unknown or found.build:
                 requires, build = self._apart(found.requires), self._apart(found.build)
                 is_told = not found.unknown
-                self._documents[digest] = Document(found.python, requires, build, is_told)
+                self._documents[digest] = FileRequirements(found.python, requires, build, is_told)
 
-    def get(self, digest: bytes | None) -> Document | None:
+    def get(self, digest: bytes | None) -> FileRequirements | None:
         """Return the requirements of a file, or None if they are unknown."""
         return None if digest is None else self._documents.get(digest)
 
@@ -206,7 +206,7 @@ class _Documents:
         """Return the keys that have no requirements here."""
         return list({each for each in digests if each and each not in self._documents})
 
-    def _apart(self, requires: tuple[str, ...]) -> tuple[Parts, ...]:
+    def _apart(self, requires: tuple[str, ...]) -> tuple[RequirementParts, ...]:
         parts = self._parts
         for each in requires:
             if each not in parts:
@@ -214,12 +214,12 @@ class _Documents:
         return tuple(parts[each] for each in requires)
 
 
-def told_by(release: Release) -> str:
+def told_by(release: ClosureRelease) -> str:
     """Return the name of a release for people."""
     return f"{release.project} {release.shown}".rstrip()
 
 
-def why_missing(known: Known, missing: Mapping[str, str]) -> Iterator[Unsure]:
+def why_missing(known: KnownClosure, missing: Mapping[str, str]) -> Iterator[Unsure]:
     """Yield the needed projects that are not mirrored, with who needs them."""
     for project, why in missing.items():
         demands = known.closure.demands[project].values()

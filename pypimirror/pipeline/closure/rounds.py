@@ -35,7 +35,7 @@ from pypimirror.catalog.states import Cause
 from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
 from pypimirror.pipeline.closure import needs
 from pypimirror.pipeline.closure.growing import Needs, grow
-from pypimirror.pipeline.closure.known import Known, why_missing
+from pypimirror.pipeline.closure.known import KnownClosure, why_missing
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover.discover import discover
 from pypimirror.pipeline.run import Run, StoppedError
@@ -108,7 +108,7 @@ def _shrink(run: Run, old: Needs, new: Needs) -> None:
         discover(replace(run, selection=selection), Batch(0, tuple(run.ledger.marked)))
 
 
-def _settle(run: Run, known: Known, needed: Needs, *, is_sure: bool) -> None:
+def _settle(run: Run, known: KnownClosure, needed: Needs, *, is_sure: bool) -> None:
     """Store the results. Nothing is computed again until something changes."""
     key = needs.key_of(run.config, run.selection)
     selection = run.selection.needing(needed)

@@ -6,8 +6,8 @@ from pypimirror.catalog.database import Connection
 from pypimirror.config.settings import Config
 from pypimirror.domain.filenames import version_of, version_text
 from pypimirror.domain.model import ProjectName
-from pypimirror.pipeline.closure.known import Known, compute, told_by
-from pypimirror.select.closure.close import Release, TooManyError, chain_of
+from pypimirror.pipeline.closure.known import KnownClosure, compute, told_by
+from pypimirror.select.closure.close import ClosureRelease, TooManyError, chain_of
 from pypimirror.select.selection import Selection
 
 #: Most releases of a chain that are shown.
@@ -18,7 +18,7 @@ class Why:
     """The reasons why projects are needed. It is empty without dependencies."""
 
     def __init__(self, connection: Connection, config: Config, selection: Selection) -> None:
-        self._known: Known | None = None
+        self._known: KnownClosure | None = None
         if selection.follows:
             try:
                 self._known = compute(connection, config, selection)
@@ -51,7 +51,7 @@ class Why:
         found = (e.why for e in self._known.unknown() if (e.project, e.version) == (project, shown))
         return next((f"what it requires is not known: {why}" for why in found), "")
 
-    def _needed(self, by: Release | None, mask: int) -> str:
+    def _needed(self, by: ClosureRelease | None, mask: int) -> str:
         if by is None or self._known is None:
             return ""
         first, *rest = (told_by(release) for release in chain_of(by))

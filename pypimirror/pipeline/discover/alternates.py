@@ -25,7 +25,7 @@ from pypimirror.pipeline.discover.lists import listings
 from pypimirror.pipeline.run import Run
 
 
-class Answer(NamedTuple):
+class PageAnswer(NamedTuple):
     """The answer to one request for a project page."""
 
     row: ProjectRecord  #: of the project
@@ -34,7 +34,7 @@ class Answer(NamedTuple):
     place: str = ""  #: the alternate that sent the page; "": the upstream itself
 
 
-def instead(run: Run, failed: Sequence[Answer]) -> Iterator[Answer]:
+def instead(run: Run, failed: Sequence[PageAnswer]) -> Iterator[PageAnswer]:
     """Ask the alternates for pages that their upstream failed to deliver.
 
     Yield the page of the first alternate that has it, or the failure if none has it.
@@ -55,7 +55,7 @@ def instead(run: Run, failed: Sequence[Answer]) -> Iterator[Answer]:
     yield from waiting.values()
 
 
-def _taken(run: Run, failed: Answer, result: PageResult, place: str) -> Answer:
+def _taken(run: Run, failed: PageAnswer, result: PageResult, place: str) -> PageAnswer:
     """Return the answer with the page of an alternate, marked as possibly incomplete."""
     assert result.page is not None
     cause = failed.result.problem

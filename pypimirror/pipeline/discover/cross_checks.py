@@ -84,7 +84,9 @@ def _jobs(asked: Sequence[tuple[int, _Place, ProjectPage]]) -> Iterator[FetchPag
         yield project_pages.page_job(number, place.upstream, (place.name, place.url), page.project)
 
 
-def _ask_links(run: Run, found: OtherClaims, project_id: int, place: _Place, page: ProjectPage) -> None:
+def _ask_links(
+    run: Run, found: OtherClaims, project_id: int, place: _Place, page: ProjectPage
+) -> None:
     """Take the claims of a page of links about the file names on a project's page.
 
     The owner has already said which project a name belongs to, so it is not guessed from the name.

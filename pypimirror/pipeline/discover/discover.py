@@ -17,7 +17,6 @@ from pypimirror.catalog.queries import doubts, files, projects, runs
 from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import (
-    Claim,
     Problem,
     ProjectName,
     ProjectPage,
@@ -37,10 +36,10 @@ from pypimirror.pipeline.discover import (
     seen,
     storing,
 )
-from pypimirror.pipeline.discover.alternates import Answer
+from pypimirror.pipeline.discover.alternates import PageAnswer
 from pypimirror.pipeline.discover.decisions import keep, losses, replacing
+from pypimirror.pipeline.discover.decisions.comparing import believed
 from pypimirror.pipeline.discover.decisions.decide import Decision, decide, to_json
-from pypimirror.pipeline.discover.decisions.held import believed
 from pypimirror.pipeline.discover.decisions.merging import Terms
 from pypimirror.pipeline.discover.links import upstream_links
 from pypimirror.pipeline.discover.lists import listings, lists, misses, trust
@@ -93,7 +92,7 @@ def discover(run: Run, batch: Batch) -> None:
 
 def _take(
     run: Run,
-    chunk: list[Answer],
+    chunk: list[PageAnswer],
     missing: list[tuple[ProjectRecord, int]],
     absent: list[ProjectRecord],
 ) -> list[Problem]:
@@ -139,13 +138,13 @@ def _next_upstream(run: Run, row: ProjectRecord, position: int) -> int | None:
 
 def _ask(
     run: Run, asked: Sequence[tuple[ProjectRecord, int]], doubtful: Collection[int]
-) -> Iterator[Answer]:
+) -> Iterator[PageAnswer]:
     """Fetch the pages, and yield the answers. Ask the alternates for pages that failed."""
     by_id = {row.id: (row, position) for row, position in asked}
     jobs = (_page_job(run, row, position, row.id in doubtful) for row, position in asked)
     failed = []
     for result in project_pages.ask(run, jobs):
-        answer = Answer(*by_id[result.id], result)
+        answer = PageAnswer(*by_id[result.id], result)
         if result.problem is None or result.problem.reason is Reason.MISSING:
             yield answer
         else:
@@ -178,9 +177,9 @@ def _page_job(run: Run, row: ProjectRecord, position: int, is_doubtful: bool) ->
     return replace(job, etag=row.etag, last_modified=row.last_modified)
 
 
-def _chunks(answers: Iterator[Answer]) -> Iterator[list[Answer]]:
+def _chunks(answers: Iterator[PageAnswer]) -> Iterator[list[PageAnswer]]:
     """Split the answers into chunks that are limited in pages and in files."""
-    chunk: list[Answer] = []
+    chunk: list[PageAnswer] = []
     held = 0
     for answer in answers:
         chunk.append(answer)
@@ -199,7 +198,7 @@ class _Evidence(Struct, frozen=True):
     pages: Mapping[int, tuple[int, ProjectPage]]  #: those that changed, with their upstream
     held: Mapping[int, dict[str, FileRecord]]
     belied: Mapping[int, Sequence[Problem]]  #: sizes that a digest contradicts
-    known: Mapping[int, metadata.Known]
+    known: Mapping[int, metadata.ProjectMetadata]
     others: cross_checks.OtherClaims
     terms: Mapping[int, Terms]
 
@@ -209,7 +208,7 @@ class _Evidence(Struct, frozen=True):
         return project in self.others.failed or (known is not None and known.failed is not None)
 
 
-def _apply(run: Run, read: Sequence[Answer]) -> None:
+def _apply(run: Run, read: Sequence[PageAnswer]) -> None:
     """Write the contents of pages into the catalog, in one transaction."""
     if not read:
         return
@@ -228,7 +227,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
     metadata.report(run, evidence.known.values())
 
 
-def _gather(run: Run, read: Sequence[Answer]) -> _Evidence:
+def _gather(run: Run, read: Sequence[PageAnswer]) -> _Evidence:
     """Collect what the catalog, the configuration and other sources say about pages."""
     pages = {
         row.id: (position, result.page)
@@ -250,7 +249,7 @@ def _gather(run: Run, read: Sequence[Answer]) -> _Evidence:
     return _Evidence(pages, held, belied, known, others, terms)
 
 
-def _replaced(read: Sequence[Answer], evidence: _Evidence) -> Iterator[tuple[str, int]]:
+def _replaced(read: Sequence[PageAnswer], evidence: _Evidence) -> Iterator[tuple[str, int]]:
     """Yield each project with the number of its files that changed digests would replace."""
     for row, _, _, _ in read:
         if row.id in evidence.pages:
@@ -260,7 +259,7 @@ def _replaced(read: Sequence[Answer], evidence: _Evidence) -> Iterator[tuple[str
 
 
 def _new_columns(
-    run: Run, answer: Answer, evidence: _Evidence, lets_go: bool, decisions: dict[int, Decision]
+    run: Run, answer: PageAnswer, evidence: _Evidence, lets_go: bool, decisions: dict[int, Decision]
 ) -> dict[str, Any]:
     """Return the new columns of a project. Add the decision on its page if that has changed."""
     row, position, result, place = answer
@@ -299,7 +298,7 @@ def terms_of(run: Run, upstream: UpstreamSection, place: str) -> Terms:
 
 
 def _read_page(
-    run: Run, answer: Answer, evidence: _Evidence, lets_go: bool
+    run: Run, answer: PageAnswer, evidence: _Evidence, lets_go: bool
 ) -> tuple[Decision, dict[str, Any]]:
     """Decide on a page of the upstream, or of its alternate. Return that and new columns."""
     row, position, _, place = answer
@@ -344,7 +343,7 @@ def _columns(
     upstream: UpstreamSection,
     selected: Sequence[bool],
     until: float | None,
-    known: metadata.Known | None,
+    known: metadata.ProjectMetadata | None,
 ) -> dict[str, Any]:
     """Return the columns of a project that a page decides on."""
     active = page.status is ProjectStatus.ACTIVE

@@ -19,7 +19,7 @@ from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.layout import file_path
 from pypimirror.domain.model import Claim, File, ProjectPage
 from pypimirror.pipeline.discover.cross_checks import OtherClaims
-from pypimirror.pipeline.discover.decisions.held import MAIN, contradiction, digests_of
+from pypimirror.pipeline.discover.decisions.comparing import MAIN, contradiction, digests_of
 from pypimirror.pipeline.discover.decisions.merging import ConflictError, Terms, merge
 from pypimirror.pipeline.run import Run
 from pypimirror.verify.protocol import Check

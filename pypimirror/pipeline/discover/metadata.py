@@ -31,7 +31,7 @@ from pypimirror.domain.layout import METADATA_SUFFIX, file_path
 from pypimirror.domain.model import File, Problem, ProjectName, ProjectPage, Reason, Stage
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.pipeline.discover import project_pages
-from pypimirror.pipeline.discover.alternates import Answer
+from pypimirror.pipeline.discover.alternates import PageAnswer
 from pypimirror.pipeline.run import Run
 from pypimirror.select import metadata
 from pypimirror.select.metadata import Metadata
@@ -58,7 +58,7 @@ _Facts = dict[str, dict[str, list[str]]]  # by the key of the document: field, v
 _decode = msgspec.json.Decoder(_Facts).decode
 
 
-class Known(Struct):
+class ProjectMetadata(Struct):
     """The core metadata of the releases of one project."""
 
     files: dict[str, Metadata] = field(default_factory=dict)  #: by file name
@@ -73,7 +73,7 @@ class Known(Struct):
         return msgspec.json.encode(self.facts).decode() if self.facts else None
 
 
-class Offer(NamedTuple):
+class OfferedPage(NamedTuple):
     """A page to decide on."""
 
     id: int  #: of the project
@@ -84,16 +84,16 @@ class Offer(NamedTuple):
 
 
 class _Release(NamedTuple):
-    known: Known
-    offer: Offer
+    known: ProjectMetadata
+    offer: OfferedPage
     wheel: File
     names: Sequence[str]  #: of all files
     fields: frozenset[str]
 
 
 def of_answers(
-    run: Run, answers: Iterable[Answer], changed: Mapping[int, tuple[int, ProjectPage]]
-) -> dict[int, Known]:
+    run: Run, answers: Iterable[PageAnswer], changed: Mapping[int, tuple[int, ProjectPage]]
+) -> dict[int, ProjectMetadata]:
     """Read the core metadata that the selection needs, for projects whose pages have changed."""
     by_hash = run.config.mirror.layout == "pypi"
     offers = []
@@ -102,19 +102,19 @@ def of_answers(
             _, page = changed[row.id]
             remote = place or run.config.upstream[position].name
             where = project_pages.locations(page) if by_hash else {}
-            offers.append(Offer(row.id, row.facts, remote, page, where))
+            offers.append(OfferedPage(row.id, row.facts, remote, page, where))
     return read(run, offers)
 
 
-def read(run: Run, offers: Iterable[Offer]) -> dict[int, Known]:
+def read(run: Run, offers: Iterable[OfferedPage]) -> dict[int, ProjectMetadata]:
     """Return the core metadata by project id, for projects where the selection needs it."""
-    found: dict[int, Known] = {}
+    found: dict[int, ProjectMetadata] = {}
     missing: list[_Release] = []
     for offer in offers:
         project = ProjectName(offer.page.project)
         fields = run.selection.fields(project)
         if fields:
-            known = found[offer.id] = Known()
+            known = found[offer.id] = ProjectMetadata()
             missing.extend(_missing(run, known, offer, fields))
     if missing:
         _fetch(run, missing)
@@ -136,7 +136,9 @@ def before(
     return found
 
 
-def _missing(run: Run, known: Known, offer: Offer, fields: frozenset[str]) -> Iterator[_Release]:
+def _missing(
+    run: Run, known: ProjectMetadata, offer: OfferedPage, fields: frozenset[str]
+) -> Iterator[_Release]:
     """Note the metadata that is known here. Yield the releases whose metadata must be fetched."""
     remembered = _decode(offer.facts) if offer.facts else {}
     project = ProjectName(offer.page.project)
@@ -229,6 +231,6 @@ def _tell(release: _Release, problem: Problem) -> None:
         release.known.failed = named
 
 
-def report(run: Run, known: Iterable[Known]) -> None:
+def report(run: Run, known: Iterable[ProjectMetadata]) -> None:
     """Report the projects with files that this run cannot decide on."""
     run.ledger.failed(Stage.DISCOVER, [each.failed for each in known if each.failed is not None])

@@ -19,7 +19,7 @@ from pypimirror.domain.layout import hashed_location
 from pypimirror.domain.model import File, ProjectPage
 from pypimirror.download.protocol import FetchPage, PageResult
 from pypimirror.pipeline.context.remotes import places
-from pypimirror.pipeline.discover import amounts
+from pypimirror.pipeline.discover import page_memory
 from pypimirror.pipeline.discover.kinds.kind import by_kind
 from pypimirror.pipeline.discover.kinds.registry import KINDS, kind_of
 from pypimirror.pipeline.run import Run
@@ -43,8 +43,8 @@ def page_job(
 
 
 def ask(run: Run, jobs: Iterable[FetchPage]) -> Iterator[PageResult]:
-    """Fetch project pages, in any order. `amounts.ask` explains how large ones are handled."""
-    return amounts.ask(run, jobs, partial(_ask, run))
+    """Fetch project pages, in any order. `page_memory.ask` explains how large ones are handled."""
+    return page_memory.ask(run, jobs, partial(_ask, run))
 
 
 def _ask(run: Run, jobs: Iterable[FetchPage]) -> Iterator[PageResult]:

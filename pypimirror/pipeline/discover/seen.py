@@ -11,7 +11,7 @@ from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import projects
 from pypimirror.catalog.records import ProjectRecord
 from pypimirror.download.protocol import PageResult
-from pypimirror.pipeline.discover.alternates import Answer
+from pypimirror.pipeline.discover.alternates import PageAnswer
 from pypimirror.pipeline.discover.decisions.decide import Decision
 from pypimirror.pipeline.discover.lists import listings, trust
 from pypimirror.pipeline.run import Run
@@ -91,7 +91,7 @@ def _serial(row: ProjectRecord, result: PageResult) -> int | None:
 
 
 def note_serials(
-    run: Run, connection: Connection, read: Sequence[Answer], decisions: Mapping[int, Decision]
+    run: Run, connection: Connection, read: Sequence[PageAnswer], decisions: Mapping[int, Decision]
 ) -> None:
     """Count whether serials changed together with the files of pages; see
     `discover.lists.trust`.

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import msgspec
 
 from pypimirror.catalog.records import ProjectFile
-from pypimirror.pipeline.discover.decisions.held import MAIN
+from pypimirror.pipeline.discover.decisions.comparing import MAIN
 from pypimirror.verify.digests import Claims
 
 _NONE, _MAIN = frozenset[str](), frozenset({MAIN})

@@ -21,7 +21,7 @@ from pypimirror.catalog.queries import files
 from pypimirror.catalog.queries.projects import chunks
 from pypimirror.catalog.queries.work import requests, workers
 from pypimirror.catalog.states import DUE, State
-from pypimirror.storage import links, parts
+from pypimirror.storage import hard_links, parts
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular
 from pypimirror.system.disk_errors import storage_errors
@@ -56,7 +56,7 @@ def sweep(catalog: Catalog, workspace: Workspace) -> int:
                 removed += 1
             elif regular.is_here(str(path)):
                 with storage_errors(path):
-                    links.part([path])  # a run writes to it, and it is served later
+                    hard_links.part([path])  # a run writes to it, and it is served later
     return removed
 
 

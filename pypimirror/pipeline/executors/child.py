@@ -34,7 +34,7 @@ from pypimirror.pipeline.context.pools import MakePools
 from pypimirror.pipeline.executors import handover
 from pypimirror.pipeline.executors.handover import Handover
 from pypimirror.pipeline.executors.loop import at_work
-from pypimirror.pipeline.executors.messages import Began, Ended, Handler, Relay
+from pypimirror.pipeline.executors.messages import Began, Ended, Relay, RelayHandler
 from pypimirror.pipeline.run import Run, make
 from pypimirror.storage.changes import Journal
 from pypimirror.storage.durability import choose
@@ -62,7 +62,7 @@ def main() -> NoReturn:
         os._exit(0)
     relax_collector()
     relay = Relay(partial(_write, output))
-    logging.basicConfig(level=logging.WARNING, handlers=[Handler(relay)], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[RelayHandler(relay)], force=True)
     logging.getLogger("pypimirror").setLevel(orders.log_level)
     try:
         relay.end(work(orders, relay, _at_end_of_input))

@@ -144,7 +144,7 @@ class Relay:
                 self._flush(also_nothing=is_alive)
 
 
-class Handler(logging.Handler):
+class RelayHandler(logging.Handler):
     """Passes records of the program's logs on."""
 
     def __init__(self, relay: Relay) -> None:

@@ -21,7 +21,7 @@ from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.executors.inline import inline
 from pypimirror.pipeline.executors.loop import Call, Executor
 from pypimirror.pipeline.preview import plan
-from pypimirror.pipeline.preview.plan import VERSION, Entry, Plan
+from pypimirror.pipeline.preview.plan import VERSION, Plan, PlanEntry
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.sequence import perform
 from pypimirror.system import texts
@@ -35,11 +35,11 @@ class Planned(msgspec.Struct, frozen=True):
 
     version: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
     projects: list[str]
-    fetch: list[Entry]
+    fetch: list[PlanEntry]
     publish: list[str]
-    withdraw: list[Entry]
-    remove: list[Entry]
-    link: list[Entry] = []
+    withdraw: list[PlanEntry]
+    remove: list[PlanEntry]
+    link: list[PlanEntry] = []
 
 
 def read(path: Path) -> Planned:
@@ -82,7 +82,7 @@ def _differences(planned: Planned, now: Plan) -> Iterable[str]:
     yield from _compare("write the page of", pages, now.publish)
 
 
-def _files(entries: Iterable[Entry]) -> dict[str, object]:
+def _files(entries: Iterable[PlanEntry]) -> dict[str, object]:
     """Return what identifies each file. The reason why it is in the plan does not matter."""
     return {f"{e.project}/{e.file}": (e.size, e.sha256) for e in entries}
 

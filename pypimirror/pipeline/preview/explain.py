@@ -31,8 +31,8 @@ from pypimirror.pipeline.context.ledger import KeptLedger
 from pypimirror.pipeline.context.reporter import LogReporter
 from pypimirror.pipeline.discover import metadata, project_pages
 from pypimirror.pipeline.discover.decisions import keep
+from pypimirror.pipeline.discover.decisions.comparing import believed
 from pypimirror.pipeline.discover.decisions.decide import no_link
-from pypimirror.pipeline.discover.decisions.held import believed
 from pypimirror.pipeline.discover.links import upstream_links
 from pypimirror.pipeline.discover.lists import listings, misses
 from pypimirror.pipeline.run import Run, StoppedError, make
@@ -80,7 +80,7 @@ class Explanation(Struct, frozen=True):
     upstream: str | None  #: the owner; None: no upstream was asked, or none has it
     files: list[FileExplanation]
 
-    def as_json(self) -> documents.Explanation:
+    def as_json(self) -> documents.ExplanationDocument:
         """Return the document that `explain --json` prints."""
         return {
             "project": self.project,
@@ -90,7 +90,7 @@ class Explanation(Struct, frozen=True):
         }
 
 
-def _verdict_json(verdict: Verdict) -> documents.Verdict:
+def _verdict_json(verdict: Verdict) -> documents.VerdictDocument:
     return {
         "selected": verdict.selected,
         "rule": verdict.rule or None,
@@ -209,8 +209,8 @@ def explained(
     states = {row.filename: word(row.state, row.last_error) for row in held}
     errors = {row.filename: row.last_error for row in held if row.state in DUE}
     refused_before = _refused(run, project)
-    offer = metadata.Offer(0, _facts(run, project), owner, page, {})
-    known = metadata.read(run, [offer]).get(0, metadata.Known())
+    offer = metadata.OfferedPage(0, _facts(run, project), owner, page, {})
+    known = metadata.read(run, [offer]).get(0, metadata.ProjectMetadata())
     if known.failed is not None:
         raise StoppedError(known.failed)
     verdicts = run.selection.explain(project, page.files, run.now, known.files)

@@ -51,7 +51,7 @@ _LINKED = "metadata-only"
 _COPY = "catalog.sqlite"
 
 
-class Entry(msgspec.Struct, frozen=True):
+class PlanEntry(msgspec.Struct, frozen=True):
     """One file of a plan."""
 
     project: str
@@ -67,16 +67,16 @@ class Plan(Struct):
     """What a sync would do."""
 
     names: Sequence[str] = ()  #: the projects that it is limited to; empty: all selected ones
-    fetch: list[Entry] = field(default_factory=list)
+    fetch: list[PlanEntry] = field(default_factory=list)
     #: Files that pages in `publish` would link to at the upstream.
-    link: list[Entry] = field(default_factory=list)
+    link: list[PlanEntry] = field(default_factory=list)
     #: Projects whose pages would be rendered, in order.
     publish: dict[str, None] = field(default_factory=dict)
-    withdraw: list[Entry] = field(default_factory=list)
-    remove: list[Entry] = field(default_factory=list)  #: files whose bytes would be deleted now
+    withdraw: list[PlanEntry] = field(default_factory=list)
+    remove: list[PlanEntry] = field(default_factory=list)  #: files whose bytes would be deleted now
     problems: list[Problem] = field(default_factory=list)
 
-    def as_json(self) -> documents.Plan:
+    def as_json(self) -> documents.PlanDocument:
         """Return the document that `sync --dry-run --json` prints."""
         return {
             "version": VERSION,
@@ -281,6 +281,6 @@ def _add_pages(found: Plan, names: Iterable[str]) -> None:
     found.publish.update(dict.fromkeys(names))
 
 
-def _entry(row: FileRecord | LeavingFile, project: str, reason: str) -> Entry:
+def _entry(row: FileRecord | LeavingFile, project: str, reason: str) -> PlanEntry:
     sha256 = row.sha256.hex() if row.sha256 is not None else None
-    return Entry(project, row.filename, row.size, reason, sha256)
+    return PlanEntry(project, row.filename, row.size, reason, sha256)

@@ -5,9 +5,9 @@ agrees), render the pages that shrink, write the root index, remove pages, and f
 whose grace period is over. Most runs have none of this to do, so the modules that render pages are
 imported only for a page that must be rendered.
 
-What may take long pauses for requests (`gate.Pauses`) between two chunks: each looks at the
-catalog anew, as after a kill. There is no pause between the guard's look and the removal of pages:
-a request could note something else as gone, which the guard has not seen.
+Long steps pause for requests (`gate.Pauses`) between two chunks. After a pause they read the
+catalog again, as after a kill. There is no pause between the guard's count and the removal of
+pages: a request could mark more files as gone, which the guard has not counted.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from pypimirror.verify import pkg_info
 AT_ONCE = 10_000
 _CHUNK = 500
 
-_NOTHING = summary.Summary("", frozenset())
+_NOTHING = summary.ProjectSummary("", frozenset())
 
 
 def read(
@@ -104,7 +104,7 @@ def _source(file: FileRecord) -> bytes | None:
     return file.metadata_sha256 or file.sha256
 
 
-def _summary(run: Run, project: str, file: FileRecord | None) -> summary.Summary:
+def _summary(run: Run, project: str, file: FileRecord | None) -> summary.ProjectSummary:
     if file is None:
         return _NOTHING
     path = file_path(project, file.filename, file.location)

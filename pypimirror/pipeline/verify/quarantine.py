@@ -29,7 +29,7 @@ from pypimirror.catalog.states import State
 from pypimirror.config.sections import QuarantineSection
 from pypimirror.config.settings import ConfigError
 from pypimirror.domain.model import Problem, Reason, Stage
-from pypimirror.pipeline.discover.decisions.held import MAIN
+from pypimirror.pipeline.discover.decisions.comparing import MAIN
 from pypimirror.pipeline.download.claims import claims_of
 from pypimirror.pipeline.publish import removing
 from pypimirror.pipeline.run import Run
@@ -51,7 +51,7 @@ _MOST = 1 << 20  # bytes of a report
 _SLACK = 10
 
 
-class Entry(msgspec.Struct, frozen=True):
+class QuarantineReport(msgspec.Struct, frozen=True):
     """The report of one entry."""
 
     id: int  #: of the file in the catalog
@@ -86,7 +86,7 @@ def set_aside(
     `take` moves the bytes to the path that it is given.
     """
     claims = claims_of(row)
-    entry = Entry(
+    entry = QuarantineReport(
         id=row.id,
         project=row.project,
         file=row.filename,
@@ -109,13 +109,13 @@ def set_aside(
         trim(run.workspace, limits, run.now)
 
 
-def entries(workspace: Workspace) -> list[Entry]:
+def entries(workspace: Workspace) -> list[QuarantineReport]:
     """Return the entries of the quarantine, the oldest first. Unreadable reports are skipped."""
     return sorted(_read(workspace), key=lambda entry: (entry.at, entry.id))
 
 
-def _read(workspace: Workspace) -> Iterator[Entry]:
-    decode = msgspec.json.Decoder(Entry).decode
+def _read(workspace: Workspace) -> Iterator[QuarantineReport]:
+    decode = msgspec.json.Decoder(QuarantineReport).decode
     for path in workspace.quarantine.glob(f"*{_REPORT}"):
         try:
             entry = decode(regular.read(str(path), most=_MOST))
@@ -125,14 +125,14 @@ def _read(workspace: Workspace) -> Iterator[Entry]:
             yield entry
 
 
-def _is_of(entry: Entry, name: str) -> bool:
+def _is_of(entry: QuarantineReport, name: str) -> bool:
     """Whether a report belongs to the bytes with this name and is complete."""
     sha256 = entry.observed.get(MAIN, "")
     is_proven = entry.reason is not Reason.BAD_ARCHIVE or _SHA256.fullmatch(sha256) is not None
     return str(entry.id) == name and 0 < entry.id < 1 << 63 and is_proven
 
 
-def find(workspace: Workspace, name: str) -> Entry:
+def find(workspace: Workspace, name: str) -> QuarantineReport:
     """Return the entry with this file name or id. Raises `NotInQuarantineError`."""
     for entry in entries(workspace):
         if name in (entry.file, str(entry.id)):
@@ -142,7 +142,7 @@ def find(workspace: Workspace, name: str) -> Entry:
     )
 
 
-def observed(workspace: Workspace, entry: Entry) -> Entry:
+def observed(workspace: Workspace, entry: QuarantineReport) -> QuarantineReport:
     """Return an entry with the digests of its bytes in all claimed algorithms.
 
     A run computes only the strongest digest. A user wants to compare each claim.
@@ -160,7 +160,7 @@ def observed(workspace: Workspace, entry: Entry) -> Entry:
     return msgspec.structs.replace(entry, observed=entry.observed | found)
 
 
-def release(catalog: Catalog, workspace: Workspace, entry: Entry, run_id: int) -> bool:
+def release(catalog: Catalog, workspace: Workspace, entry: QuarantineReport, run_id: int) -> bool:
     """Put an entry's bytes back before verification. The next sync verifies them again.
 
     Return whether the file still waits for bytes. If it was proven or forgotten meanwhile, the
@@ -224,7 +224,7 @@ def elsewhere(catalog: Catalog, name: str) -> str | None:
     )
 
 
-def discard(workspace: Workspace, entry: Entry) -> None:
+def discard(workspace: Workspace, entry: QuarantineReport) -> None:
     """Delete an entry."""
     workspace.drop(str(entry.id))
 

@@ -31,30 +31,32 @@ from msgspec import Struct, field
 from packaging.version import Version
 
 from pypimirror.domain import bounded
-from pypimirror.domain.metadata.dependencies import Parts
+from pypimirror.domain.metadata.dependencies import RequirementParts
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.select.closure.masks import Masks, names_extra
 from pypimirror.select.closure.root import Root
 
 
-class Document(NamedTuple):
+class FileRequirements(NamedTuple):
     """The requirements of one file of a release."""
 
     python: str  #: its Requires-Python; "": any version
-    requires: tuple[Parts, ...]
-    build: tuple[Parts, ...] = ()  #: the requirements for building it
+    requires: tuple[RequirementParts, ...]
+    build: tuple[RequirementParts, ...] = ()  #: the requirements for building it
     is_told: bool = True  #: whether `requires` is known; if not, only `build` is
 
 
-class Release(Struct, eq=False):
+class ClosureRelease(Struct, eq=False):
     """A release on the mirror, with the results of one closure."""
 
     project: str
     version: Version | None  #: None if its files' names have no valid version
     shown: str  #: the version as written
-    documents: tuple[Document, ...] = ()  #: the known documents of its files, without duplicates
+    documents: tuple[
+        FileRequirements, ...
+    ] = ()  #: the known documents of its files, without duplicates
     #: The release that demanded it first; None: the configuration, or nobody.
-    by: Release | None = None
+    by: ClosureRelease | None = None
     #: By extra, "" for none: the environments that need it, as bits.
     needed: dict[str, int] = field(default_factory=dict)
 
@@ -64,10 +66,10 @@ class Release(Struct, eq=False):
         return any(document.is_told for document in self.documents)
 
 
-class Demand(Struct, frozen=True):
+class VersionDemand(Struct, frozen=True):
     """A demand for versions of a project."""
 
-    by: Release | None  #: the first release that demands them; None: the configuration
+    by: ClosureRelease | None  #: the first release that demands them; None: the configuration
     environments: int  #: the environments that need them; bits of `Masks`
 
     @property
@@ -80,13 +82,15 @@ class Closure(Struct):
     """All that a selection needs."""
 
     #: By project and versions.
-    demands: dict[str, dict[str, Demand]] = field(default_factory=dict)
-    unknown: list[Release] = field(default_factory=list)  #: needed, with unknown requirements
-    releases: Mapping[str, Sequence[Release]] = field(default_factory=dict)
+    demands: dict[str, dict[str, VersionDemand]] = field(default_factory=dict)
+    unknown: list[ClosureRelease] = field(
+        default_factory=list
+    )  #: needed, with unknown requirements
+    releases: Mapping[str, Sequence[ClosureRelease]] = field(default_factory=dict)
 
-    def of(self, project: str, version: Version | None) -> tuple[Release | None, int] | None:
+    def of(self, project: str, version: Version | None) -> tuple[ClosureRelease | None, int] | None:
         """Return the first to demand a version, and all its environments; None without a demand."""
-        first: Demand | None = None
+        first: VersionDemand | None = None
         mask = 0
         for versions, demand in self.demands.get(project, {}).items():
             if reaches(versions, version):
@@ -101,7 +105,7 @@ class TooManyError(PypimirrorError):
 
 def close(
     roots: Iterable[Root],
-    releases: Mapping[str, Sequence[Release]],
+    releases: Mapping[str, Sequence[ClosureRelease]],
     masks: Masks,
     *,
     most: int,
@@ -124,7 +128,7 @@ class Walk:
     """The computation of a closure that can grow, by a list of demands still to be followed."""
 
     def __init__(self, masks: Masks, *, most: int, build: bool = False) -> None:
-        self._releases: dict[str, list[Release]] = {}
+        self._releases: dict[str, list[ClosureRelease]] = {}
         self.closure = Closure(releases=self._releases)
         self._rooted: set[str] = set()
         self._masks = masks
@@ -132,8 +136,8 @@ class Walk:
         self._build = build
         #: By project: by versions and extra, the demanded environments.
         self._asked: dict[str, dict[tuple[str, str], int]] = {}
-        self._waiting: deque[tuple[str, str, str, int, Release | None]] = deque()
-        self._reached: dict[str, dict[str, list[Release]]] = {}  # by project and versions
+        self._waiting: deque[tuple[str, str, str, int, ClosureRelease | None]] = deque()
+        self._reached: dict[str, dict[str, list[ClosureRelease]]] = {}  # by project and versions
         self._met_by: dict[str, dict[str, int]] = defaultdict(dict)  # by extra and marker
         self._added = 0
         self._changed: set[str] = set()
@@ -143,7 +147,9 @@ class Walk:
         changed, self._changed = self._changed, set()
         return changed
 
-    def extend(self, roots: Iterable[Root], releases: Mapping[str, Sequence[Release]]) -> None:
+    def extend(
+        self, roots: Iterable[Root], releases: Mapping[str, Sequence[ClosureRelease]]
+    ) -> None:
         """Add roots and releases, and follow all demands.
 
         A release that is known already gets the documents that it lacks. Raises `TooManyError`.
@@ -154,7 +160,7 @@ class Walk:
             self._root(root)
         self._run()
 
-    def _learn(self, project: str, found: Sequence[Release]) -> None:
+    def _learn(self, project: str, found: Sequence[ClosureRelease]) -> None:
         """Add releases of a project, and follow the demands for it again."""
         old = self._releases.get(project)
         if old is None:
@@ -171,7 +177,7 @@ class Walk:
         for (versions, extra), mask in self._asked.get(project, {}).items():
             self._waiting.append((project, versions, extra, mask, demands[versions].by))
 
-    def _learn_more(self, release: Release, documents: Iterable[Document]) -> None:
+    def _learn_more(self, release: ClosureRelease, documents: Iterable[FileRequirements]) -> None:
         """Add documents to a release, and follow them as far as it is needed."""
         fresh = tuple(each for each in documents if each not in release.documents)
         was_told = release.is_told
@@ -188,11 +194,16 @@ class Walk:
             self._rooted.add(project)
             self._added -= project in self.closure.demands
         self._demand(project, root.versions, root.extras, self._masks.all, None)
-        self.closure.demands[project][root.versions] = Demand(None, self._masks.all)
+        self.closure.demands[project][root.versions] = VersionDemand(None, self._masks.all)
         self._changed.add(project)
 
     def _demand(
-        self, project: str, versions: str, extras: Iterable[str], mask: int, by: Release | None
+        self,
+        project: str,
+        versions: str,
+        extras: Iterable[str],
+        mask: int,
+        by: ClosureRelease | None,
     ) -> None:
         """Note a demand, as far as it is new."""
         asked = self._asked.get(project)
@@ -207,7 +218,7 @@ class Walk:
                 self._note(project, versions, added, by)
                 self._waiting.append((project, versions, extra, added, by))
 
-    def _note(self, project: str, versions: str, mask: int, by: Release | None) -> None:
+    def _note(self, project: str, versions: str, mask: int, by: ClosureRelease | None) -> None:
         known = self.closure.demands.get(project)
         if known is None:
             known = self.closure.demands[project] = {}
@@ -217,10 +228,10 @@ class Walk:
                     raise TooManyError(_too_many(self._most, project, by))
         old = known.get(versions)
         if old is None:
-            known[versions] = Demand(by, mask)
+            known[versions] = VersionDemand(by, mask)
             self._changed.add(project)
         elif mask & ~old.environments:
-            known[versions] = Demand(old.by, old.environments | mask)
+            known[versions] = VersionDemand(old.by, old.environments | mask)
 
     def _run(self) -> None:
         """Follow all demands."""
@@ -231,7 +242,7 @@ class Walk:
                 if mask & ~release.needed.get(extra, 0):  # most are needed already
                     self._activate(release, extra, mask, by)
 
-    def _of(self, project: str, versions: str) -> Sequence[Release]:
+    def _of(self, project: str, versions: str) -> Sequence[ClosureRelease]:
         """Return the releases of some versions."""
         releases = self._releases.get(project, ())
         if not versions or not releases:
@@ -245,7 +256,9 @@ class Walk:
             known = reached[versions] = [each for each in releases if fits(each.version)]
         return known
 
-    def _activate(self, release: Release, extra: str, mask: int, by: Release | None) -> None:
+    def _activate(
+        self, release: ClosureRelease, extra: str, mask: int, by: ClosureRelease | None
+    ) -> None:
         added = mask & ~release.needed.get(extra, 0)
         if not added:
             return
@@ -257,7 +270,7 @@ class Walk:
         self._follow_documents(release, release.documents, extra, added)
 
     def _follow_documents(
-        self, release: Release, documents: Iterable[Document], extra: str, mask: int
+        self, release: ClosureRelease, documents: Iterable[FileRequirements], extra: str, mask: int
     ) -> None:
         for document in documents:
             admitted = mask & self._masks.of_python(document.python)
@@ -266,7 +279,9 @@ class Walk:
                 if self._build and not extra:
                     self._follow(release, document.build, extra, admitted)
 
-    def _follow(self, release: Release, requires: Iterable[Parts], extra: str, mask: int) -> None:
+    def _follow(
+        self, release: ClosureRelease, requires: Iterable[RequirementParts], extra: str, mask: int
+    ) -> None:
         """Follow the requirements of a release for an extra, or for none."""
         met_by = self._met_by[extra]
         for each in requires:
@@ -288,12 +303,12 @@ class Walk:
         return self._masks.of_marker(marker, extra)
 
 
-def _too_many(most: int, project: str, by: Release | None) -> str:
+def _too_many(most: int, project: str, by: ClosureRelease | None) -> str:
     chain = " <- ".join([project, *(f"{each.project} {each.shown}" for each in chain_of(by))])
     return f"more than {most:,} projects are needed by what is selected (the last one by {chain})"
 
 
-def chain_of(release: Release | None) -> Iterator[Release]:
+def chain_of(release: ClosureRelease | None) -> Iterator[ClosureRelease]:
     """Yield a release, the release that demanded it, and so on, up to a selected one."""
     while release is not None:
         yield release

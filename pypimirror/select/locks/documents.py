@@ -18,7 +18,7 @@ from pypimirror.domain import bounded
 from pypimirror.domain.addresses import redacted
 from pypimirror.domain.filenames import check_filename, printable
 from pypimirror.domain.model import ProjectName
-from pypimirror.select.locks.lock import LockedFile, LockError, digest
+from pypimirror.select.locks.lock import LockedFile, UnreadableLockError, digest
 from pypimirror.system import regular
 
 #: Bytes of the largest lock that is read: ten times the largest known one.
@@ -30,10 +30,10 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TextPlace:
     """The place of a text in a lock. Its line is computed only for a message."""
 
-    document: Document
+    document: LockDocument
     text: str
     after: int
 
@@ -41,8 +41,8 @@ class Place:
         return self.document.at(self.document.find_line(self.text, self.after))
 
 
-class Document:
-    """The text and the values of a lock file. Every error is a `LockError` with file and line."""
+class LockDocument:
+    """The text and the values of a lock file. Every error is an `UnreadableLockError`."""
 
     def __init__(self, path: Path, text: str | None = None) -> None:
         self.path = path
@@ -60,9 +60,9 @@ class Document:
         """Return the line of a position in the text."""
         return self.text.count("\n", 0, position) + 1
 
-    def line_with(self, text: object, after: int = 1) -> Place:
+    def line_with(self, text: object, after: int = 1) -> TextPlace:
         """Return the place of the first line from `after` on that contains a text; else `after`."""
-        return Place(self, str(text), after)
+        return TextPlace(self, str(text), after)
 
     def find_line(self, text: str, after: int) -> int:
         """Return the number of that line."""
@@ -76,11 +76,11 @@ class Document:
         return self.text.split("\n")
 
     def check_version(self, stated: object, known: tuple[str, ...], place: object) -> None:
-        """Raise `LockError` if the version of a format is unknown."""
+        """Raise `UnreadableLockError` if the version of a format is unknown."""
         if str(stated) not in known:
             shown = printable(str(stated), 40)
             cause = "names no version of its format" if stated is None else f"has version {shown}"
-            raise LockError(
+            raise UnreadableLockError(
                 f"{place}: {cause}, and only {' and '.join(known)} can be read; make the lock with "
                 "a tool that writes this, or look for a newer pypimirror"
             )
@@ -97,39 +97,39 @@ class Document:
         return self.of_type(values.get(key, {}), dict, self.at(line), f"{key!r}")  # type: ignore[no-any-return]
 
     def of_type(self, value: object, kind: type, place: object, what: str) -> Any:
-        """Return a value if it has the type that the format requires; else raise `LockError`."""
+        """Return a value of the type that the format requires; else raise `UnreadableLockError`."""
         if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
             return value
         name = {dict: "table", list: "list", str: "text", int: "whole number"}[kind]
-        raise LockError(f"{place}: {what} is no {name}; make the lock again")
+        raise UnreadableLockError(f"{place}: {what} is no {name}; make the lock again")
 
     def project(self, value: object, place: str) -> ProjectName:
-        """Return the normalised name of a project; raises `LockError`."""
+        """Return the normalised name of a project; raises `UnreadableLockError`."""
         return project_name(self.of_type(value, str, place, "the name of a package"), place)
 
     def filename(self, value: object, project: ProjectName, place: object) -> str:
-        """Return the name of a file of a project; raises `LockError`."""
+        """Return the name of a file of a project; raises `UnreadableLockError`."""
         text: str = self.of_type(value, str, place, "the name of a file")
         if problem := check_filename(text, project):
-            raise LockError(f"{place}: {problem.message}")
+            raise UnreadableLockError(f"{place}: {problem.message}")
         return text
 
 
-class TomlDocument(Document):
+class TomlDocument(LockDocument):
     """A lock in TOML."""
 
     def _parsed(self) -> Table:
         try:
             return tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:
-            raise LockError(_toml_fault(self, error)) from error
+            raise UnreadableLockError(_toml_fault(self, error)) from error
         except (RecursionError, ValueError) as error:  # Python's limits, which TOML does not have
-            raise LockError(f"{self.at(1)}: cannot be read: {_bound(error)}") from error
+            raise UnreadableLockError(f"{self.at(1)}: cannot be read: {_bound(error)}") from error
 
     def tables(self, key: str) -> Iterator[tuple[Table, int]]:
         """Yield the tables of an array, each with the line of its head."""
         if key not in self.values:
-            raise LockError(
+            raise UnreadableLockError(
                 f"{self.path}: names no {key!r} at all: it may be cut off; make it again"
             )
         found = self.values[key]
@@ -172,7 +172,7 @@ class TomlDocument(Document):
         return LockedFile(filename, frozenset(filter(None, digests)), url, size)
 
 
-class JsonDocument(Document):
+class JsonDocument(LockDocument):
     """A lock in JSON."""
 
     def _parsed(self) -> Table:
@@ -187,15 +187,17 @@ class JsonDocument(Document):
         try:
             found = json.loads(self.text, object_pairs_hook=check)
         except json.JSONDecodeError as error:
-            raise LockError(f"{self.at(error.lineno)}: is no JSON: {error.msg}") from error
+            raise UnreadableLockError(
+                f"{self.at(error.lineno)}: is no JSON: {error.msg}"
+            ) from error
         except _TwiceError as error:
             key = re.escape(json.dumps(error.key))
             places = [m.start() for m in re.finditer(rf"{key}\s*:", self.text)]
             line = self.line_of(places[1]) if len(places) > 1 else 1
             shown = printable(error.key, 80)
-            raise LockError(f"{self.at(line)}: has the key {shown!r} twice") from error
+            raise UnreadableLockError(f"{self.at(line)}: has the key {shown!r} twice") from error
         except (RecursionError, ValueError) as error:
-            raise LockError(f"{self.at(1)}: cannot be read: {_bound(error)}") from error
+            raise UnreadableLockError(f"{self.at(1)}: cannot be read: {_bound(error)}") from error
         return self.of_type(found, dict, self.at(1), "the document")  # type: ignore[no-any-return]
 
     def line_of_key(self, key: str, position: int = 0) -> tuple[int, int]:
@@ -205,19 +207,19 @@ class JsonDocument(Document):
 
 
 def name_in(url: str, place: object) -> str:
-    """Return the name of the file that an address ends with; raises `LockError`."""
+    """Return the name of the file that an address ends with; raises `UnreadableLockError`."""
     try:
         return unquote(urlsplit(url).path.rpartition("/")[2])
     except ValueError as error:
         shown = printable(redacted(url), 80)
-        raise LockError(f"{place}: {shown!r} is no address: {error}") from error
+        raise UnreadableLockError(f"{place}: {shown!r} is no address: {error}") from error
 
 
 def project_name(text: str, place: str) -> ProjectName:
-    """Return the project that a name means; raises `LockError`."""
+    """Return the project that a name means; raises `UnreadableLockError`."""
     name = canonicalize_name(text, validate=False)
     if not _NAME.fullmatch(name) or len(name) > bounded.MAX_NAME:
-        raise LockError(f"{place}: {printable(text, 80)!r} is no name of a project")
+        raise UnreadableLockError(f"{place}: {printable(text, 80)!r} is no name of a project")
     return ProjectName(name)
 
 
@@ -233,22 +235,24 @@ def _text(path: Path) -> str:
     try:
         data = regular.read_written(path, MOST)
     except regular.NotAFileError as error:
-        raise LockError(f"{path}: {error.strerror}; name the lock itself") from error
+        raise UnreadableLockError(f"{path}: {error.strerror}; name the lock itself") from error
     except FileNotFoundError:
-        raise LockError(f"{path}: there is no such file; name a lock that is there") from None
+        raise UnreadableLockError(
+            f"{path}: there is no such file; name a lock that is there"
+        ) from None
     except OSError as error:
-        raise LockError(f"{path}: cannot be read: {error.strerror}") from error
+        raise UnreadableLockError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise LockError(
+        raise UnreadableLockError(
             f"{path}:{line}: has the byte 0x{data[error.start]:02x}, which is not UTF-8; every "
             "tool writes locks in UTF-8"
         ) from error
 
 
-def _toml_fault(document: Document, error: tomllib.TOMLDecodeError) -> str:
+def _toml_fault(document: LockDocument, error: tomllib.TOMLDecodeError) -> str:
     cause = str(error)
     found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", cause)
     last = document.text.rstrip("\n").count("\n") + 1

@@ -39,7 +39,7 @@ _CHOICE = re.compile(
 _ALWAYS = 'python_version >= "0"'
 
 
-class LockError(PypimirrorError):
+class UnreadableLockError(PypimirrorError):
     """A lock cannot be read; the message names the file, the line and the cause."""
 
 
@@ -135,18 +135,20 @@ class Lock(Struct, frozen=True):
 
 
 def digest(text: str, source: object) -> Digest | None:
-    """Read `sha256:…`; None if the algorithm is unknown. Raises `LockError`.
+    """Read `sha256:…`; None if the algorithm is unknown. Raises `UnreadableLockError`.
 
     Messages begin with `source`.
     """
     found = _DIGEST.fullmatch(text)
     if found is None:
-        raise LockError(f"{source}: {printable(text, 80)!r} is no digest such as 'sha256:1f3e…'")
+        raise UnreadableLockError(
+            f"{source}: {printable(text, 80)!r} is no digest such as 'sha256:1f3e…'"
+        )
     return digest_of(found["algorithm"], found["hex"], source)
 
 
 def digest_of(algorithm: str, value: object, source: object) -> Digest | None:
-    """Return a digest; None if the algorithm is unknown. Raises `LockError`."""
+    """Return a digest; None if the algorithm is unknown. Raises `UnreadableLockError`."""
     algorithm = algorithm.lower()
     length = ALGORITHMS.get(algorithm)
     hexadecimal = value.lower() if isinstance(value, str) else ""
@@ -154,7 +156,7 @@ def digest_of(algorithm: str, value: object, source: object) -> Digest | None:
         return None
     if not _HEX.fullmatch(hexadecimal) or len(hexadecimal) != 2 * (length or 0):
         shown = printable(str(value), 80)
-        raise LockError(
+        raise UnreadableLockError(
             f"{source}: {shown!r} is no {algorithm} digest, which has "
             f"{2 * (length or 0)} hexadecimal digits; make the lock again"
         )
@@ -162,12 +164,14 @@ def digest_of(algorithm: str, value: object, source: object) -> Digest | None:
 
 
 def marker(text: str, source: str) -> Marker | None:
-    """Read a marker, as if every extra and group were requested; raises `LockError`."""
+    """Read a marker, as if every extra and group were requested; raises `UnreadableLockError`."""
     try:
         written = str(Marker(text))
     except InvalidMarker as error:
         cause = str(error).splitlines()[0]
-        raise LockError(f"{source}: {printable(text, 80)!r} is no marker: {cause}") from error
+        raise UnreadableLockError(
+            f"{source}: {printable(text, 80)!r} is no marker: {cause}"
+        ) from error
     chosen = _CHOICE.sub(_ALWAYS, written)
     return None if chosen == _ALWAYS else Marker(chosen)
 

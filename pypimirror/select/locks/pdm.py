@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pypimirror.select.locks import lock
 from pypimirror.select.locks.documents import TomlDocument
-from pypimirror.select.locks.lock import Lock, LockedRelease, LockError
+from pypimirror.select.locks.lock import Lock, LockedRelease, UnreadableLockError
 
 #: Keys of packages that no index has, with their names in messages.
 _ELSEWHERE = {
@@ -25,7 +25,7 @@ _ELSEWHERE = {
 
 
 def read(path: Path) -> Lock:
-    """Read a `pdm.lock`; raises `LockError`."""
+    """Read a `pdm.lock`; raises `UnreadableLockError`."""
     document = TomlDocument(path)
     metadata = document.table(document.values, "metadata", 1)
     document.check_major(metadata.get("lock_version"), (3, 4), "lock_version")
@@ -42,7 +42,7 @@ def read(path: Path) -> Lock:
         listed = by_release.get(f"{table['name']} {version}", [])
         files = document.files(table.get("files", listed), project, line)
         if not files:
-            raise LockError(
+            raise UnreadableLockError(
                 f"{place}: names no file of {project} {version}: it may be cut off; make it again "
                 "with 'pdm lock'"
             )

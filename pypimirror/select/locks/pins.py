@@ -11,17 +11,17 @@ from pathlib import Path
 from pypimirror.select import requirements
 from pypimirror.select.locks import lock
 from pypimirror.select.locks.documents import project_name
-from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease, LockError
+from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease, UnreadableLockError
 from pypimirror.select.requirements import Required, RequirementsError
 
 
 def read(path: Path) -> Lock:
-    """Read a file of pinned requirements; raises `LockError`."""
+    """Read a file of pinned requirements; raises `UnreadableLockError`."""
     notes: list[str] = []
     try:
         found = list(requirements.read(path, notes.append))
     except RequirementsError as error:
-        raise LockError(str(error)) from error
+        raise UnreadableLockError(str(error)) from error
     releases = tuple(_release(item) for item in found)
     return Lock(path, "requirements.txt", releases, tuple(notes))
 
@@ -34,7 +34,7 @@ def _release(item: Required) -> LockedRelease:
         if each.operator in ("==", "===") and "*" not in each.version
     }
     if len(pins) != 1:
-        raise LockError(
+        raise UnreadableLockError(
             f"{item.source}: '{requirement}' pins no version with '==', as locks do; compile it "
             "with its dependencies (pip-compile, uv pip compile), or name the file in "
             "select.projects: '-r …'"

@@ -15,7 +15,7 @@ from pypimirror.domain import bounded
 from pypimirror.domain.filenames import printable
 from pypimirror.select.locks import lock
 from pypimirror.select.locks.documents import JsonDocument, Table
-from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease, LockError
+from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease, UnreadableLockError
 
 #: Versions of the format.
 SPECS = ("6",)
@@ -38,7 +38,7 @@ _VARIABLES = (
 
 
 def read(path: Path) -> Lock:
-    """Read a `Pipfile.lock`; raises `LockError`."""
+    """Read a `Pipfile.lock`; raises `UnreadableLockError`."""
     document = JsonDocument(path)
     meta = document.table(document.values, "_meta", 1)
     line, _ = document.line_of_key("pipfile-spec")
@@ -85,7 +85,7 @@ def _version(document: JsonDocument, entry: Table, line: int) -> str | None:
         return None
     pins = list(bounded.specifiers(text) or ())
     if len(pins) != 1 or pins[0].operator not in ("==", "===") or "*" in pins[0].version:
-        raise LockError(f"{place}: {printable(text, 80)!r} is no version such as '==1.0'")
+        raise UnreadableLockError(f"{place}: {printable(text, 80)!r} is no version such as '==1.0'")
     return pins[0].version
 
 

@@ -16,7 +16,7 @@ from pypimirror.domain.filenames import version_of
 from pypimirror.domain.model import ProjectName
 from pypimirror.select.locks import lock
 from pypimirror.select.locks.documents import TomlDocument
-from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease, LockError
+from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease, UnreadableLockError
 
 #: Poetry's types of sources that are no index, with their names in messages.
 _ELSEWHERE = {
@@ -28,7 +28,7 @@ _ELSEWHERE = {
 
 
 def read(path: Path) -> Lock:
-    """Read a `poetry.lock`; raises `LockError`."""
+    """Read a `poetry.lock`; raises `UnreadableLockError`."""
     document = TomlDocument(path)
     metadata = document.table(document.values, "metadata", 1)
     document.check_major(metadata.get("lock-version"), (1, 2), "lock-version")
@@ -47,7 +47,7 @@ def read(path: Path) -> Lock:
         if "files" not in table:
             files = tuple(file for file in files if _is_of(file, project, version))
         if not files:
-            raise LockError(
+            raise UnreadableLockError(
                 f"{place}: names no file of {project} {version}: it may be cut off; make it again "
                 "with 'poetry lock'"
             )

@@ -25,13 +25,13 @@ from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import ProjectName
 from pypimirror.select.locks import lock
 from pypimirror.select.locks.documents import Table, TomlDocument, name_in
-from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease, LockError
+from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease, UnreadableLockError
 
 _PACKAGE = re.compile(r"packages\[(\d+)\]")
 
 
 def read(path: Path, text: str | None = None) -> Lock:
-    """Read a `pylock.toml`, or its `text` if that is given; raises `LockError`."""
+    """Read a `pylock.toml`, or its `text` if that is given; raises `UnreadableLockError`."""
     document = TomlDocument(path, text)
     stated = document.values.get("lock-version")
     place = document.line_with("lock-version")
@@ -44,12 +44,12 @@ def read(path: Path, text: str | None = None) -> Lock:
     try:
         found = Pylock.from_dict(document.values | {"packages": packages})
     except PylockUnsupportedVersionError as error:
-        raise LockError(f"{place}: {error}") from error
+        raise UnreadableLockError(f"{place}: {error}") from error
     except PylockValidationError as error:
         position = _PACKAGE.search(error.context or "")
         number = bounded.natural(position[1]) if position else None
         line = 1 if number is None else lines[number]
-        raise LockError(f"{document.at(line)}: {printable(str(error), 300)}") from error
+        raise UnreadableLockError(f"{document.at(line)}: {printable(str(error), 300)}") from error
     releases, notes = [], []
     for package, (table, line) in zip(found.packages, tables, strict=True):
         source = document.at(line)
@@ -90,7 +90,7 @@ def _in_todays_form(table: Table, place: str) -> Table:
 
 
 def _name_of(file: Table, place: object) -> str:
-    """Return the name of a file by the rules of the specification; raises `LockError`."""
+    """Return the name of a file by the rules of the specification; raises `UnreadableLockError`."""
     named = str(file.get("name") or file.get("path") or "")
     return named.rpartition("/")[2] or name_in(str(file.get("url", "")), place)
 

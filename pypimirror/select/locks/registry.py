@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pypimirror.select.locks import pdm, pins, pipfile, poetry, pylock, uv
-from pypimirror.select.locks.lock import Lock, LockError
+from pypimirror.select.locks.lock import Lock, UnreadableLockError
 
 #: The reader for each file name; the first that matches counts. The name may have a prefix, as in
 #: `web-uv.lock`.
@@ -22,11 +22,11 @@ FORMATS: tuple[tuple[re.Pattern[str], Callable[[Path], Lock]], ...] = (
 
 
 def read(path: Path) -> Lock:
-    """Read a lock file; raises `LockError`, whose message names file, line and cause."""
+    """Read a lock file; raises `UnreadableLockError`, whose message names file, line and cause."""
     for names, reader in FORMATS:
         if names.fullmatch(path.name):
             return reader(path)
-    raise LockError(
+    raise UnreadableLockError(
         f"{path}: is none of the locks that are known by their names: uv.lock, pylock.toml, "
         "poetry.lock, pdm.lock, Pipfile.lock, and requirements in a .txt file"
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pypimirror.select.locks import lock
 from pypimirror.select.locks.documents import Table, TomlDocument
-from pypimirror.select.locks.lock import Lock, LockedRelease, LockError, Need
+from pypimirror.select.locks.lock import Lock, LockedRelease, Need, UnreadableLockError
 
 #: Versions of the format. Its revisions add only parts that a reader may ignore.
 VERSIONS = ("1",)
@@ -32,7 +32,7 @@ _OWN = ("virtual", "editable")
 
 
 def read(path: Path) -> Lock:
-    """Read a `uv.lock`; raises `LockError`."""
+    """Read a `uv.lock`; raises `UnreadableLockError`."""
     document = TomlDocument(path)
     document.check_version(document.values.get("version"), VERSIONS, document.line_with("version"))
     releases, notes, others = [], [], []
@@ -55,7 +55,7 @@ def read(path: Path) -> Lock:
         if paths := len(files) < len(listed):
             notes.append(f"{place}: {project} {version} has files by path, which no index has")
         if not files and not paths:
-            raise LockError(
+            raise UnreadableLockError(
                 f"{place}: names no file of {project} {version}: it may be cut off; make it again "
                 "with 'uv lock'"
             )
@@ -65,7 +65,7 @@ def read(path: Path) -> Lock:
     roots += _manifest(document)
     for need in (*roots, *(need for release in releases for need in release.needs)):
         if (need.project, need.version) not in named:
-            raise LockError(
+            raise UnreadableLockError(
                 f"{path}: names no package {need.project}, which others of it need: it may be cut "
                 "off; make it again with 'uv lock'"
             )

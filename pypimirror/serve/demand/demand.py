@@ -12,14 +12,14 @@ from pypimirror.serve.demand.files import Files
 from pypimirror.serve.demand.link import Link
 from pypimirror.serve.demand.pages import Pages
 from pypimirror.serve.demand.usage import Usage
-from pypimirror.serve.direct.counts import Counts
+from pypimirror.serve.direct.counts import AnswerCounts
 from pypimirror.serve.tree import Tree
 
 
 class Demand:
     """On demand for the mirror of a configuration file, with the tree `tree`."""
 
-    def __init__(self, tree: Tree, config: Path, counts: Counts) -> None:
+    def __init__(self, tree: Tree, config: Path, counts: AnswerCounts) -> None:
         self.figures = Figures(counts)
         self._link = Link(self.figures.heard)
         self._fetcher = Fetcher(config, self._link)

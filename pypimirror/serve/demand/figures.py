@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
-from pypimirror.serve.direct.counts import Counts
+from pypimirror.serve.direct.counts import AnswerCounts
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -32,7 +32,7 @@ _NAME = re.compile(r"[a-z][a-z_]*")
 class Figures:
     """The figures of one server. `fetcher` are those that its fetcher sent last."""
 
-    def __init__(self, direct: Counts) -> None:
+    def __init__(self, direct: AnswerCounts) -> None:
         self._direct = direct
         self.counts: Counter[tuple[str, Kind]] = Counter()
         self.fetcher: dict[str, float] = {}

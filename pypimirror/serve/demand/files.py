@@ -25,7 +25,7 @@ from pypimirror.serve.demand.pages import PATIENCE, can_be_a_project, status_of,
 from pypimirror.serve.demand.remembered import Remembered
 from pypimirror.serve.demand.streaming import Body, StreamedResponse, proving
 from pypimirror.serve.files import Directory
-from pypimirror.serve.tree import Opened, Tree
+from pypimirror.serve.tree import OpenFile, Tree
 
 #: Bytes up to which a file is verified before its first byte is sent, and seconds that this may
 #: take. Larger files, and slower ones, are streamed.
@@ -108,7 +108,7 @@ class Files:
             response.content_length = coming.size
         return response
 
-    def _opened(self, question: Question, here: Here) -> Opened | None:
+    def _opened(self, question: Question, here: Here) -> OpenFile | None:
         found = (tree.open("packages", *_names(question)) for tree in self._places(question, here))
         return next((file for file in found if file is not None), None)
 

@@ -26,7 +26,7 @@ from werkzeug.wrappers import Response
 from pypimirror.domain.model import ALGORITHMS
 from pypimirror.on_demand.messages import Coming, Here
 from pypimirror.serve.demand.link import Question
-from pypimirror.serve.tree import Opened
+from pypimirror.serve.tree import OpenFile
 from pypimirror.system import regular
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Body:
     """The bytes of a file that is arriving. `opened` opens it when it is here."""
 
     def __init__(
-        self, question: Question, coming: Coming, opened: Callable[[Here], Opened | None]
+        self, question: Question, coming: Coming, opened: Callable[[Here], OpenFile | None]
     ) -> None:
         algorithm = proving(coming)
         assert algorithm is not None

@@ -27,7 +27,7 @@ def shared_memory(rows: int) -> int:
     return memory
 
 
-class Counts:
+class AnswerCounts:
     """The counts of `rows` processes, of which this one has the row `own`.
 
     `memory` is what `shared_memory` returned; -1 if there is only this process.

@@ -13,9 +13,9 @@ from io import FileIO
 from typing import NamedTuple, Protocol
 
 from pypimirror.serve.answers import PAGE_NAMES, file_headers, page_form, page_headers
-from pypimirror.serve.direct.counts import Counts
-from pypimirror.serve.direct.heads import Head
-from pypimirror.serve.direct.ready import Kept, Ready, make, state_of
+from pypimirror.serve.direct.counts import AnswerCounts
+from pypimirror.serve.direct.heads import RequestHead
+from pypimirror.serve.direct.ready import Kept, ReadyAnswer, make, state_of
 from pypimirror.serve.files import Directory, OpenedFile
 from pypimirror.serve.negotiation import PAGE_FILES, negotiate
 
@@ -29,7 +29,7 @@ _OK = b"HTTP/1.1 200 OK\r\n"
 _NOT_MODIFIED = b"HTTP/1.1 304 Not Modified\r\n"
 
 
-class Answer(NamedTuple):
+class DirectAnswer(NamedTuple):
     """An answer: a head without its date and its end, and a body."""
 
     status: int
@@ -68,13 +68,13 @@ class TreeHits:
 class Direct:
     """The direct answers of a process of the web server, with the tree `tree`."""
 
-    def __init__(self, tree: Directory, hits: Hits, counts: Counts) -> None:
+    def __init__(self, tree: Directory, hits: Hits, counts: AnswerCounts) -> None:
         self._tree = tree
         self._hits = hits
         self._counts = counts
         self._kept = Kept()
 
-    def find(self, head: Head) -> Answer | None:
+    def find(self, head: RequestHead) -> DirectAnswer | None:
         """Return the answer to a request; None if it has to go the long way."""
         answer = None
         try:
@@ -89,7 +89,7 @@ class Direct:
             self._counts.direct(is_page=page is not None)
         return answer
 
-    def _page(self, head: Head, project: str | None) -> Answer | None:
+    def _page(self, head: RequestHead, project: str | None) -> DirectAnswer | None:
         # If the preferred form exists, it does not matter whether the other form exists.
         form = negotiate(head.fields.accept, None, PAGE_NAMES)
         tree = self._hits.page_tree(project)
@@ -113,7 +113,7 @@ class Direct:
             ready = self._kept.noted(key, make(file, headers, body), file)
         return _answer(head, ready, file)
 
-    def _file(self, head: Head, path: str) -> Answer | None:
+    def _file(self, head: RequestHead, path: str) -> DirectAnswer | None:
         parts = path[1:].split("/")
         file = self._tree.open("packages", *parts)
         if file is None:
@@ -125,11 +125,11 @@ class Direct:
         return _answer(head, ready, file)
 
 
-def _is_of(ready: Ready, state: os.stat_result) -> bool:
+def _is_of(ready: ReadyAnswer, state: os.stat_result) -> bool:
     return ready.state == state_of(state)
 
 
-def _answer(head: Head, ready: Ready, file: OpenedFile | None) -> Answer:
+def _answer(head: RequestHead, ready: ReadyAnswer, file: OpenedFile | None) -> DirectAnswer:
     """Return the answer, with the file if its bytes are sent."""
     is_known = head.fields.etag == ready.etag
     told = _NOT_MODIFIED + ready.shared if is_known else _OK + ready.shared + ready.content
@@ -138,4 +138,4 @@ def _answer(head: Head, ready: Ready, file: OpenedFile | None) -> Answer:
         file = None
     body = b"" if is_known or head.is_head else ready.body or b""
     handle = file.handle if file is not None else None
-    return Answer(304 if is_known else 200, told, body, handle, ready.size)
+    return DirectAnswer(304 if is_known else 200, told, body, handle, ready.size)

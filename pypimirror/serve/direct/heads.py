@@ -35,7 +35,7 @@ class Fields(NamedTuple):
     is_last: bool = False  #: the connection ends after the answer
 
 
-class Head(NamedTuple):
+class RequestHead(NamedTuple):
     """A plain request."""
 
     is_head: bool
@@ -44,16 +44,16 @@ class Head(NamedTuple):
     length: int  #: bytes of the request
 
 
-def read_head(data: bytes) -> Head | None:
+def read_head(data: bytes) -> RequestHead | None:
     """Return the request that `data` begins with; None if it is not plain, or not complete."""
     end = data.find(_END)
     line, _, block = data[:end].partition(b"\r\n")
     if end == -1 or (fields := _fields(block)) is None:
         return None
     if line.startswith(b"GET /") and line.endswith(b" HTTP/1.1"):
-        return Head(False, line[4:-9].decode("latin-1"), fields, end + 4)
+        return RequestHead(False, line[4:-9].decode("latin-1"), fields, end + 4)
     if line.startswith(b"HEAD /") and line.endswith(b" HTTP/1.1"):
-        return Head(True, line[5:-9].decode("latin-1"), fields, end + 4)
+        return RequestHead(True, line[5:-9].decode("latin-1"), fields, end + 4)
     return None
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from pypimirror.serve.files import OpenedFile
 
-State = tuple[int, ...]
+FileState = tuple[int, ...]
 
 #: Most bytes of all kept answers, in each process of the web server.
 MOST = 32 << 20
@@ -30,10 +30,10 @@ _SETTLED = 2_000_000_000
 _OF_CONTENT = frozenset({"Content-Type", "Content-Length", "Last-Modified"})
 
 
-class Ready(NamedTuple):
+class ReadyAnswer(NamedTuple):
     """An answer to GET."""
 
-    state: State  #: of the file
+    state: FileState  #: of the file
     etag: str  #: with its quotes
     shared: bytes  #: headers of 200 and 304, each with its end of line
     content: bytes  #: further headers of 200
@@ -41,12 +41,12 @@ class Ready(NamedTuple):
     body: bytes | None  #: None: they are in the file
 
 
-def state_of(found: os.stat_result) -> State:
+def state_of(found: os.stat_result) -> FileState:
     """Return values that change when another file replaces this one."""
     return found.st_ino, found.st_ctime_ns, found.st_mtime_ns, found.st_size, found.st_dev
 
 
-def make(file: OpenedFile, headers: Mapping[str, str], body: bytes | None) -> Ready:
+def make(file: OpenedFile, headers: Mapping[str, str], body: bytes | None) -> ReadyAnswer:
     """Return the answer with a file; `headers` are its headers."""
     said = {
         **headers,
@@ -57,7 +57,7 @@ def make(file: OpenedFile, headers: Mapping[str, str], body: bytes | None) -> Re
     lines = {name: f"{name}: {value}\r\n".encode("latin-1") for name, value in said.items()}
     shared = b"".join(line for name, line in lines.items() if name not in _OF_CONTENT)
     content = b"".join(line for name, line in lines.items() if name in _OF_CONTENT)
-    return Ready(state_of(file.stat), said["ETag"], shared, content, file.size, body)
+    return ReadyAnswer(state_of(file.stat), said["ETag"], shared, content, file.size, body)
 
 
 class Kept:
@@ -65,17 +65,17 @@ class Kept:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._answers: OrderedDict[str, Ready] = OrderedDict()
+        self._answers: OrderedDict[str, ReadyAnswer] = OrderedDict()
         self._size = 0
 
-    def get(self, path: str) -> Ready | None:
+    def get(self, path: str) -> ReadyAnswer | None:
         """Return the answer with the file at a path, if it is kept."""
         found = self._answers.get(path)
         if found is not None:
             self._answers.move_to_end(path)
         return found
 
-    def noted(self, path: str, ready: Ready, file: OpenedFile) -> Ready:
+    def noted(self, path: str, ready: ReadyAnswer, file: OpenedFile) -> ReadyAnswer:
         """Keep an answer, unless its file could still change without a trace. Return it."""
         if (old := self._answers.pop(path, None)) is not None:
             self._size -= _weight(old)
@@ -88,5 +88,5 @@ class Kept:
         return ready
 
 
-def _weight(ready: Ready) -> int:
+def _weight(ready: ReadyAnswer) -> int:
     return _OVERHEAD + len(ready.body or b"")

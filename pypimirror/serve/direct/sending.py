@@ -13,7 +13,7 @@ import gevent
 from gevent.socket import socket, wait_write
 from werkzeug.http import http_date
 
-from pypimirror.serve.direct.direct import Answer
+from pypimirror.serve.direct.direct import DirectAnswer
 
 #: Bytes of a file that are sent before others may go on.
 TURN = 1 << 20
@@ -25,7 +25,7 @@ _MORE = getattr(sockets, "MSG_MORE", 0)
 _CANNOT = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
-def send(connection: socket, answer: Answer, moves: Callable[[socket], None]) -> int:
+def send(connection: socket, answer: DirectAnswer, moves: Callable[[socket], None]) -> int:
     """Send an answer, close its file, and return the bytes of its body.
 
     `moves` is called if the client is slow, and again each time that it has accepted more bytes.

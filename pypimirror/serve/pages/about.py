@@ -23,7 +23,7 @@ from markupsafe import Markup
 
 from pypimirror.domain.filenames import printable
 from pypimirror.domain.layout import METADATA_SUFFIX
-from pypimirror.domain.metadata.dependencies import Parts, of_wheel, split
+from pypimirror.domain.metadata.dependencies import RequirementParts, of_wheel, split
 from pypimirror.serve.tree import AwayError, Tree
 from pypimirror.verify import pkg_info
 
@@ -64,7 +64,7 @@ class About:
     licence: str = ""
     author: str = ""
     links: tuple[tuple[str, str], ...] = ()  #: name and address
-    requires: tuple[Parts, ...] = ()
+    requires: tuple[RequirementParts, ...] = ()
     extras: tuple[str, ...] = ()
 
 

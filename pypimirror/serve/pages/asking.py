@@ -23,7 +23,14 @@ from typing import IO, NamedTuple
 import msgspec
 from werkzeug.wrappers import Request, Response
 
-from pypimirror.serve.pages.messages import FIRST, LONGEST, Answer, Asked, encode, read_answer
+from pypimirror.serve.pages.messages import (
+    FIRST,
+    LONGEST,
+    PageRequest,
+    PageResponse,
+    encode,
+    read_answer,
+)
 
 #: Seconds for which an answer is used again.
 FRESH = 30.0
@@ -56,7 +63,7 @@ _FAILED = "This page cannot be made now. /simple/ is not affected. The server's 
 
 
 class _Page(NamedTuple):
-    answer: Answer
+    answer: PageResponse
     body: bytes  #: compressed by gzip
     etag: str
     until: float  #: when it must be made again, by the monotonic clock
@@ -70,7 +77,7 @@ class Pages:
         self._child: subprocess.Popen[bytes] | None = None
         self._asking = threading.Lock()  # gevent's, in the server
         self._waiting = 0
-        self._kept: OrderedDict[Asked, _Page] = OrderedDict()
+        self._kept: OrderedDict[PageRequest, _Page] = OrderedDict()
         self._size = 0
 
     def has(self, path: str) -> bool:
@@ -82,7 +89,7 @@ class Pages:
         query = request.environ.get("QUERY_STRING", "")
         if len(path) + len(query) > LONGEST:
             return _text(414, "This address is too long for a page of this mirror.\n")
-        asked = Asked(path, query, root, _is_local(request))
+        asked = PageRequest(path, query, root, _is_local(request))
         page = self._kept.get(asked)
         if page is None or time.monotonic() >= page.until:
             if self._waiting >= WAITING:
@@ -107,7 +114,7 @@ class Pages:
                     assert stream is not None
                     stream.close()
 
-    def _make(self, asked: Asked) -> _Page | None:
+    def _make(self, asked: PageRequest) -> _Page | None:
         with self._asking:
             page = self._kept.get(asked)  # another request has asked for it in the meantime
             if page is not None and time.monotonic() < page.until:
@@ -124,7 +131,7 @@ class Pages:
                 self._keep(asked, page)
             return page
 
-    def _ask(self, asked: Asked) -> tuple[Answer, bytes]:
+    def _ask(self, asked: PageRequest) -> tuple[PageResponse, bytes]:
         """Ask the child. Raises `OSError` or `ValueError` if it does not answer properly."""
         if self._child is None or self._child.poll() is not None:
             self.close()
@@ -147,7 +154,7 @@ class Pages:
         finally:
             late.cancel()
 
-    def _keep(self, asked: Asked, page: _Page) -> None:
+    def _keep(self, asked: PageRequest, page: _Page) -> None:
         if old := self._kept.pop(asked, None):
             self._size -= len(old.body)
         self._kept[asked] = page

@@ -1,7 +1,7 @@
 """The messages between the web server and the process that makes pages; the paths of pages. No I/O.
 
-The server writes one line of JSON, `Asked`. The child answers with one line, `Answer`, and then
-`Answer.length` bytes: the body, compressed by gzip.
+The server writes one line of JSON, `PageRequest`. The child answers with one line, `PageResponse`,
+and then `PageResponse.length` bytes: the body, compressed by gzip.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FIRST = frozenset(
 LONGEST = 500
 
 
-class Asked(msgspec.Struct, frozen=True):
+class PageRequest(msgspec.Struct, frozen=True):
     """A request for a page."""
 
     path: str
@@ -26,7 +26,7 @@ class Asked(msgspec.Struct, frozen=True):
     is_local: bool  #: whether the client is on this machine
 
 
-class Answer(msgspec.Struct, frozen=True):
+class PageResponse(msgspec.Struct, frozen=True):
     """An answer, without its body."""
 
     status: int
@@ -37,5 +37,5 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 encode = msgspec.json.Encoder().encode
-read_asked = msgspec.json.Decoder(Asked).decode
-read_answer = msgspec.json.Decoder(Answer).decode
+read_asked = msgspec.json.Decoder(PageRequest).decode
+read_answer = msgspec.json.Decoder(PageResponse).decode

@@ -25,7 +25,7 @@ import msgspec
 
 from pypimirror.catalog.database import CatalogError
 from pypimirror.config.settings import load
-from pypimirror.serve.pages.messages import Answer, encode, read_asked
+from pypimirror.serve.pages.messages import PageResponse, encode, read_asked
 from pypimirror.serve.pages.routes import respond
 from pypimirror.serve.pages.site import CatalogAwayError, Site
 from pypimirror.serve.pages.visit import Made, Visit
@@ -70,7 +70,7 @@ def answer(site: Site, visit: Visit) -> Made:
 
 def _send(output: BinaryIO, made: Made) -> None:
     body = gzip.compress(made.body, _LEVEL, mtime=0)
-    head: Answer = msgspec.structs.replace(made.head, length=len(body))
+    head: PageResponse = msgspec.structs.replace(made.head, length=len(body))
     output.write(encode(head) + b"\n" + body)
     output.flush()
 

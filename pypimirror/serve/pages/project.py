@@ -19,7 +19,7 @@ from pypimirror.domain.model import ProjectName
 from pypimirror.serve.install import install_commands
 from pypimirror.serve.pages import releases
 from pypimirror.serve.pages.about import About, line, read_file
-from pypimirror.serve.pages.releases import Release
+from pypimirror.serve.pages.releases import ShownRelease
 from pypimirror.serve.pages.site import Site
 from pypimirror.serve.pages.visit import Made, Visit, redirect
 
@@ -52,7 +52,7 @@ class _Found:
     """The facts in the catalog about a project."""
 
     row: ShownProject
-    releases: list[Release]
+    releases: list[ShownRelease]
     dependents: list[str]
 
 
@@ -124,7 +124,7 @@ def _why_not(site: Site, visit: Visit, connection: Connection, project: ProjectN
 
 
 def _show(
-    site: Site, visit: Visit, connection: Connection, found: _Found, only: Release | None
+    site: Site, visit: Visit, connection: Connection, found: _Found, only: ShownRelease | None
 ) -> Made:
     project = found.row.name
     main = only or releases.main_release(found.releases)
@@ -159,7 +159,7 @@ def _show(
     )
 
 
-def _about(site: Site, project: str, release: Release) -> About | None:
+def _about(site: Site, project: str, release: ShownRelease) -> About | None:
     file = release.described_by
     if file is None:
         return None
@@ -169,7 +169,7 @@ def _about(site: Site, project: str, release: Release) -> About | None:
     return None if file.sha256 is None else site.descriptions.read(path, file.sha256)
 
 
-def _with_files(listed: list[Release], main: Release | None) -> set[str]:
+def _with_files(listed: list[ShownRelease], main: ShownRelease | None) -> set[str]:
     """Return the versions whose files are shown: the main one, and the newest while they fit."""
     chosen = {main.version} if main else set()
     left = _FILES - (len(main.files) if main else 0)

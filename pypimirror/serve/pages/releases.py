@@ -47,7 +47,7 @@ _CAUSES = {
 
 
 @dataclass(frozen=True)
-class Absent:
+class AbsentFile:
     """A file that is not here, and why."""
 
     name: str
@@ -55,13 +55,13 @@ class Absent:
 
 
 @dataclass(frozen=True)
-class Release:
+class ShownRelease:
     """The files of one version."""
 
     version: str  #: as in the names of the files; "" if they name none
     order: tuple[bool, Version, str]
     files: list[ShownFile] = field(default_factory=list)
-    absent: list[Absent] = field(default_factory=list)
+    absent: list[AbsentFile] = field(default_factory=list)
 
     @property
     def is_valid(self) -> bool:
@@ -122,15 +122,15 @@ class Release:
 
 def grouped(
     project: str, files: Iterable[ShownFile], refused: Iterable[Problem], *, details: bool
-) -> list[Release]:
+) -> list[ShownRelease]:
     """Return the releases of a project, the newest first.
 
     With `details`, reasons may contain addresses and paths.
     """
-    found: dict[Version | str, Release] = {}
-    written: dict[str, Release] = {}  # the same by the version as file names write it
+    found: dict[Version | str, ShownRelease] = {}
+    written: dict[str, ShownRelease] = {}  # the same by the version as file names write it
 
-    def release(filename: str) -> Release:
+    def release(filename: str) -> ShownRelease:
         text = version_text(filename, project) or ""
         if (known := written.get(text)) is not None:
             return known
@@ -138,7 +138,7 @@ def grouped(
         key = text if version is None else version
         if key not in found:
             shown = text if version is None else str(version)
-            found[key] = Release(shown, (version is not None, version or Version("0"), shown))
+            found[key] = ShownRelease(shown, (version is not None, version or Version("0"), shown))
         written[text] = found[key]
         return found[key]
 
@@ -147,11 +147,11 @@ def grouped(
             release(file.filename).files.append(file)
         else:
             of = release(file.filename)
-            of.absent.append(Absent(file.filename, why_not(file, details=details)))
+            of.absent.append(AbsentFile(file.filename, why_not(file, details=details)))
     for problem in refused:
         if problem.file:
             reason = _reason(problem.reason, problem.message, details=details)
-            release(problem.file).absent.append(Absent(line(problem.file, 200), reason))
+            release(problem.file).absent.append(AbsentFile(line(problem.file, 200), reason))
     return sorted(found.values(), key=lambda each: each.order, reverse=True)
 
 
@@ -160,7 +160,7 @@ def is_here(file: ShownFile) -> bool:
     return file.state in PROVEN or (bool(file.linked) and file.state != State.WITHDRAWN)
 
 
-def main_release(releases: list[Release]) -> Release | None:
+def main_release(releases: list[ShownRelease]) -> ShownRelease | None:
     """Return the release that an installer takes: the newest final one that is not yanked."""
     held = [each for each in releases if each.files]
     good = (each for each in held if not each.is_yanked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pypimirror.serve.pages import feeds, front, project, search, status
-from pypimirror.serve.pages.messages import Answer
+from pypimirror.serve.pages.messages import PageResponse
 from pypimirror.serve.pages.site import Site
 from pypimirror.serve.pages.visit import Made, Visit, redirect
 
@@ -50,4 +50,4 @@ def _static(site: Site, visit: Visit) -> Made:
     body = site.static(plain)
     if body is None or visit.path != f"/{site.static_name(plain)}":
         return site.missing(visit)
-    return Made(Answer(200, _TYPES[end], is_lasting=True), body)
+    return Made(PageResponse(200, _TYPES[end], is_lasting=True), body)

@@ -29,7 +29,7 @@ def twin(site: Site, visit: Visit) -> Made:
     limit = min(max(int(given), 1), _MOST) if given.isdecimal() and given.isascii() else _PAGE
     with site.reader.read() as connection:
         hits = queries.search(connection, asked, limit)
-    found: documents.Found = {
+    found: documents.SearchResults = {
         "query": asked,
         "results": [{"name": hit.name, "summary": hit.summary} for hit in hits],
     }

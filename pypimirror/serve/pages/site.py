@@ -29,7 +29,7 @@ from pypimirror.domain.sizes import amount, number_of, percent
 from pypimirror.select.selection import Selection, policy
 from pypimirror.serve.files import Directory
 from pypimirror.serve.pages.about import Descriptions
-from pypimirror.serve.pages.messages import Answer
+from pypimirror.serve.pages.messages import PageResponse
 from pypimirror.serve.pages.visit import HTML, Made, Visit
 from pypimirror.serve.tree import AwayError, Tree
 
@@ -41,7 +41,7 @@ class CatalogAwayError(Exception):
     """The catalog does not answer. The message is for the log: it may contain a path."""
 
 
-class Reader:
+class CatalogReader:
     """Reads the catalog at `url`. It is opened when it is first needed, and again if another file
     replaces it.
     """
@@ -96,7 +96,7 @@ class Site:
 
     def __init__(self, config: Config, file: Path) -> None:
         self.config = config
-        self.reader = Reader(config.catalog_url)
+        self.reader = CatalogReader(config.catalog_url)
         self._selection: Selection | None = None
         self._file = file
         self._static = PackageLoader("pypimirror.serve.pages", "static")
@@ -158,7 +158,7 @@ class Site:
     def page(self, visit: Visit, template: str, *, status: int = 200, **values: Any) -> Made:
         """Return a page."""
         text = self.text(visit, template, **values)
-        return Made(Answer(status, HTML), text.encode(errors="replace"))
+        return Made(PageResponse(status, HTML), text.encode(errors="replace"))
 
     def text(self, visit: Visit, template: str, **values: Any) -> str:
         """Return the text of a template, with values escaped."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import parse_qs
 
-from pypimirror.serve.pages.messages import Answer, Asked
+from pypimirror.serve.pages.messages import PageRequest, PageResponse
 
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
@@ -17,7 +17,7 @@ RSS = "application/rss+xml; charset=utf-8"
 class Made:
     """An answer with its body."""
 
-    head: Answer
+    head: PageResponse
     body: bytes = b""
 
 
@@ -25,7 +25,7 @@ class Made:
 class Visit:
     """A request. `status` is `[serve] status`."""
 
-    asked: Asked
+    asked: PageRequest
     status: str
 
     @property
@@ -67,9 +67,9 @@ class Visit:
 
 def document(body: bytes, content_type: str = JSON, status: int = 200) -> Made:
     """Return an answer that is no page."""
-    return Made(Answer(status, content_type), body)
+    return Made(PageResponse(status, content_type), body)
 
 
 def redirect(location: str) -> Made:
     """Send the client to a relative address."""
-    return Made(Answer(301, "text/plain; charset=utf-8", location=location))
+    return Made(PageResponse(301, "text/plain; charset=utf-8", location=location))

@@ -27,14 +27,14 @@ _LONGEST = 4 << 20
 _FLAGS = getattr(sockets, "MSG_CMSG_CLOEXEC", 0)
 
 
-class Connection(NamedTuple):
+class HandedConnection(NamedTuple):
     """To the first process: a connection, with the bytes that were read from it."""
 
     descriptor: int
     unread: bytes
 
 
-class Used(NamedTuple):
+class SentFiles(NamedTuple):
     """To the first process: which files were sent, each a project and a file name."""
 
     files: list[tuple[str, str]]
@@ -50,9 +50,9 @@ class Believed(NamedTuple):
     until: float
 
 
-Message = Connection | Used | Believed
+Message = HandedConnection | SentFiles | Believed
 
-_USED = msgspec.json.Decoder(Used)
+_USED = msgspec.json.Decoder(SentFiles)
 _BELIEVED = msgspec.json.Decoder(Believed)
 
 
@@ -66,19 +66,19 @@ class Channel:
     def send(self, message: Message) -> None:
         """Send a message. Raises `OSError` if nobody receives it."""
         with self._sending:
-            if isinstance(message, Connection):
+            if isinstance(message, HandedConnection):
                 head = _HEAD.pack(b"C", len(message.unread))
                 send_fds(self._socket, [head], [message.descriptor])
                 self._socket.sendall(message.unread)
             else:
                 data = msgspec.json.encode(message)
-                kind = b"U" if isinstance(message, Used) else b"B"
+                kind = b"U" if isinstance(message, SentFiles) else b"B"
                 self._socket.sendall(_HEAD.pack(kind, len(data)) + data)
 
     def messages(self) -> Iterator[Message]:
         """Yield messages until the other end is closed. Raises `OSError` and `MsgspecError`.
 
-        The descriptor of a `Connection` belongs to the caller.
+        The descriptor of a `HandedConnection` belongs to the caller.
         """
         while True:
             head, descriptors, _, _ = recv_fds(self._socket, _HEAD.size, 1, _FLAGS)
@@ -94,7 +94,7 @@ class Channel:
                     os.close(descriptor)
                 raise
             if kind == b"C":
-                yield from (Connection(descriptor, data) for descriptor in descriptors)
+                yield from (HandedConnection(descriptor, data) for descriptor in descriptors)
             else:
                 yield _USED.decode(data) if kind == b"U" else _BELIEVED.decode(data)
 

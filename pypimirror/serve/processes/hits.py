@@ -11,7 +11,7 @@ from pypimirror.serve.demand.pages import MOST
 from pypimirror.serve.demand.remembered import Remembered
 from pypimirror.serve.demand.usage import Files, Usage
 from pypimirror.serve.files import Directory
-from pypimirror.serve.processes.channel import Believed, Channel, Message, Used
+from pypimirror.serve.processes.channel import Believed, Channel, Message, SentFiles
 
 
 class BelievedHits:
@@ -37,7 +37,7 @@ class BelievedHits:
 
     def _say(self, files: Files) -> bool:
         try:
-            self._channel.send(Used(files))
+            self._channel.send(SentFiles(files))
         except OSError:  # the first process has ended
             return False
         return True

@@ -31,18 +31,18 @@ import msgspec
 from gevent.event import Event
 from gevent.socket import socket
 
-from pypimirror.serve.direct.counts import Counts
+from pypimirror.serve.direct.counts import AnswerCounts
 from pypimirror.serve.direct.direct import Direct, Hits, TreeHits
 from pypimirror.serve.files import Directory
-from pypimirror.serve.handlers import DRAIN, Handler, Server
-from pypimirror.serve.processes.channel import Channel, Connection
+from pypimirror.serve.handlers import DRAIN, RequestHandler, Server
+from pypimirror.serve.processes.channel import Channel, HandedConnection
 from pypimirror.system import streams
 
 if TYPE_CHECKING:
     from pypimirror.serve.processes.hits import BelievedHits
 
 
-class Passing(Handler):
+class Passing(RequestHandler):
     """A handler that gives direct answers, and passes other connections on."""
 
     channel: Channel
@@ -50,7 +50,7 @@ class Passing(Handler):
     def go_the_long_way(self) -> Any:
         """Give the connection to the first process."""
         with contextlib.suppress(OSError):  # it is ending
-            self.channel.send(Connection(self.socket.fileno(), self.rfile.peek()))
+            self.channel.send(HandedConnection(self.socket.fileno(), self.rfile.peek()))
         # pywsgi reads from a connection before it closes it. Here, only this copy is closed.
         self.rfile.close()
         self.socket = None  # type: ignore[assignment]  # so that pywsgi leaves it alone
@@ -76,7 +76,7 @@ def main() -> int:
     server = Server(
         socket(fileno=options.listener),
         None,
-        Direct(tree, hits, Counts(options.counts, options.rows, options.row)),
+        Direct(tree, hits, AnswerCounts(options.counts, options.rows, options.row)),
         log="default" if options.verbose else None,
         handler_class=Passing if options.verbose else Quiet,
         environ={"SERVER_NAME": "", "wsgi.multiprocess": True},

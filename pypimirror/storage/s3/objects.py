@@ -28,7 +28,7 @@ _CHUNK = 1 << 20  #: bytes that are read at a time
 SHA256 = "sha256"
 
 
-class Head(NamedTuple):
+class ObjectHead(NamedTuple):
     """The facts about an object that one HEAD request gives."""
 
     size: int  #: bytes
@@ -36,7 +36,7 @@ class Head(NamedTuple):
     sha256: str  #: as this program has stored it, hex; "" if it did not store the object
 
 
-class Body(NamedTuple):
+class ObjectContent(NamedTuple):
     """The content that an object must have."""
 
     content: bytes | Path  #: a path for large ones
@@ -53,14 +53,14 @@ class Objects:
         self.bucket = bucket
         self.clients = clients
 
-    def head(self, key: str) -> Head | None:
+    def head(self, key: str) -> ObjectHead | None:
         """Return the head of an object; None if there is no object."""
         clients = self.clients
         try:
             with clients.faults():
                 found = clients.obstore.get(clients.store, key, options={"head": True})
                 meta = found.meta
-                return Head(meta["size"], meta["e_tag"] or "", _sha256(found.attributes))
+                return ObjectHead(meta["size"], meta["e_tag"] or "", _sha256(found.attributes))
         except RequestError as fault:
             if fault.is_absent:
                 return None
@@ -78,14 +78,14 @@ class Objects:
             return fault if told.is_absent else told
         return fault
 
-    def get(self, key: str) -> tuple[Head, Iterator[bytes]] | None:
+    def get(self, key: str) -> tuple[ObjectHead, Iterator[bytes]] | None:
         """Return an object and its bytes; None if there is none. Reading them raises, too."""
         clients = self.clients
         try:
             with clients.faults():
                 found = clients.obstore.get(clients.store, key)
                 meta = found.meta
-                head = Head(meta["size"], meta["e_tag"] or "", _sha256(found.attributes))
+                head = ObjectHead(meta["size"], meta["e_tag"] or "", _sha256(found.attributes))
         except RequestError as fault:
             if fault.is_absent:
                 return None
@@ -97,7 +97,9 @@ class Objects:
             for chunk in found.stream(min_chunk_size=_CHUNK):
                 yield bytes(chunk)
 
-    def put(self, key: str, body: Body, instead_of: Head | None, *, checked: bool) -> Head:
+    def put(
+        self, key: str, body: ObjectContent, instead_of: ObjectHead | None, *, checked: bool
+    ) -> ObjectHead:
         """Put an object in one step, if the key still has `instead_of` (None: no object).
 
         Without `checked`, any object is replaced.
@@ -122,11 +124,11 @@ class Objects:
                 mode=mode,
                 use_multipart=False,
             )
-        return Head(body.size, told["e_tag"] or "", body.sha256)
+        return ObjectHead(body.size, told["e_tag"] or "", body.sha256)
 
     def _put_in_parts(
-        self, key: str, body: Body, instead_of: Head | None, *, checked: bool
-    ) -> Head:
+        self, key: str, body: ObjectContent, instead_of: ObjectHead | None, *, checked: bool
+    ) -> ObjectHead:
         """Send a large object in parts. If that fails, the upload is aborted at once.
 
         Parts of a process that was killed stay: docs/operations.md has the rule for the bucket that
@@ -153,9 +155,11 @@ class Objects:
                 with suppress(Exception):
                     boto.abort_multipart_upload(**where, UploadId=upload)
                 raise
-        return Head(body.size, told["ETag"], body.sha256)
+        return ObjectHead(body.size, told["ETag"], body.sha256)
 
-    def _send_parts(self, where: Mapping[str, str], body: Body) -> Iterator[dict[str, Any]]:
+    def _send_parts(
+        self, where: Mapping[str, str], body: ObjectContent
+    ) -> Iterator[dict[str, Any]]:
         import base64
         import hashlib
 
@@ -169,13 +173,13 @@ class Objects:
                 sent += len(data)
                 sum_ = base64.b64encode(hashlib.sha256(data).digest()).decode()
                 told = self.clients.boto.upload_part(
-                    **where, PartNumber=number, Body=data, ChecksumSHA256=sum_
+                    **where, PartNumber=number, ObjectContent=data, ChecksumSHA256=sum_
                 )
                 yield {"PartNumber": number, "ETag": told["ETag"], "ChecksumSHA256": sum_}
         if sent != body.size or whole.hexdigest() != body.sha256:
             raise changed_since(f"s3://{self.bucket.name}/{where['Key']}")
 
-    def remove(self, key: str, only: Head | None = None) -> None:
+    def remove(self, key: str, only: ObjectHead | None = None) -> None:
         """Remove an object, or `only` this version of it. Without `only`, it may be missing.
 
         A server that does not know this condition removes any version.

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pypimirror.storage.s3.faults import BucketError, RequestError, error_of
-from pypimirror.storage.s3.objects import Body, Head, Objects
+from pypimirror.storage.s3.objects import ObjectContent, ObjectHead, Objects
 
 #: The ETag of no object.
 _OTHER = '"00000000000000000000000000000000"'
@@ -30,7 +30,7 @@ def probe(objects: Objects) -> None:
     put = _put(objects, key, b"one")
     if not bucket.exclusive:
         again = _put(objects, key, b"two", checked=True, may_lose=True)
-        other = Head(3, _OTHER, "")
+        other = ObjectHead(3, _OTHER, "")
         matched = _put(objects, key, b"six", other, checked=True, may_lose=True)
         _removed(objects, key)
         ignored = [
@@ -70,11 +70,11 @@ def _put(
     objects: Objects,
     key: str,
     content: bytes,
-    instead_of: Head | None = None,
+    instead_of: ObjectHead | None = None,
     *,
     checked: bool = False,
     may_lose: bool = False,
-) -> Head | None:
+) -> ObjectHead | None:
     """Put the object of the probe. With `may_lose`, return None if the condition was honoured."""
     with _asking(f"s3://{objects.bucket.name}/{key}", "write"):
         try:
@@ -98,6 +98,6 @@ def _asking(thing: str, doing: str) -> Iterator[None]:
         raise error_of(fault, thing, doing) from fault
 
 
-def _body(content: bytes) -> Body:
+def _body(content: bytes) -> ObjectContent:
     digest = hashlib.sha256(content).hexdigest()
-    return Body(content, len(content), digest, "text/plain", "no-store")
+    return ObjectContent(content, len(content), digest, "text/plain", "no-store")

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from pypimirror.domain.layout import METADATA_SUFFIX
-from pypimirror.storage.s3.objects import Head
+from pypimirror.storage.s3.objects import ObjectHead
 
 _SECONDS = 60.0
 _MOST = 50_000
@@ -24,13 +24,13 @@ class Recent:
     """Heads of objects, also of missing ones; some contents; directories without any object."""
 
     def __init__(self) -> None:
-        self._heads: dict[str, tuple[float, Head | None]] = {}
+        self._heads: dict[str, tuple[float, ObjectHead | None]] = {}
         self._empty: dict[str, float] = {}
         self._contents: dict[str, bytes] = {}
         self._kept = 0  # bytes of all contents
         self._lock = threading.Lock()
 
-    def find(self, key: str) -> tuple[bool, Head | None]:
+    def find(self, key: str) -> tuple[bool, ObjectHead | None]:
         """Return whether the object is known, and its head; None if it is missing."""
         found = self._heads.get(key)
         if found is not None and found[0] > time.monotonic() - _SECONDS:
@@ -42,7 +42,7 @@ class Recent:
         last = time.monotonic() - _SECONDS
         return self._empty.get(directory, last) > last
 
-    def add(self, key: str, head: Head | None, content: bytes | Path | None = None) -> None:
+    def add(self, key: str, head: ObjectHead | None, content: bytes | Path | None = None) -> None:
         """Note the head of an object. The `content` is kept if it may be read again soon."""
         with self._lock:
             if len(self._heads) >= _MOST:

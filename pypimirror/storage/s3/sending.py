@@ -22,7 +22,7 @@ from pathlib import Path
 
 from pypimirror.domain.objects.headers import of_path
 from pypimirror.storage.s3.faults import RequestError
-from pypimirror.storage.s3.objects import PART, Body, Head, Objects
+from pypimirror.storage.s3.objects import PART, ObjectContent, ObjectHead, Objects
 from pypimirror.system import regular
 
 #: Attempts for one object. Each attempt has the repetitions of the client library in it.
@@ -30,12 +30,12 @@ _ATTEMPTS = 4
 _PAUSE = 0.2  #: seconds after the first attempt; twice as long after each further one
 
 
-def body_of(content: bytes, key: str) -> Body:
+def body_of(content: bytes, key: str) -> ObjectContent:
     """Return the body of an object with this content."""
-    return Body(content, len(content), hashlib.sha256(content).hexdigest(), *of_path(key))
+    return ObjectContent(content, len(content), hashlib.sha256(content).hexdigest(), *of_path(key))
 
 
-def body_of_file(source: str, key: str, sha256: bytes | None = None) -> Body:
+def body_of_file(source: str, key: str, sha256: bytes | None = None) -> ObjectContent:
     """Return the body of an object with the content of a file. Raises `OSError`.
 
     A large file with a known `sha256` is not read here: it is hashed while it is sent in parts.
@@ -46,10 +46,10 @@ def body_of_file(source: str, key: str, sha256: bytes | None = None) -> Body:
     if sha256 is None:
         with regular.stream(source) as stream:
             sha256 = hashlib.file_digest(stream, "sha256").digest()
-    return Body(Path(source), size, sha256.hex(), *of_path(key))
+    return ObjectContent(Path(source), size, sha256.hex(), *of_path(key))
 
 
-def same(seen: Head | None, body: Body) -> bool:
+def same(seen: ObjectHead | None, body: ObjectContent) -> bool:
     """Whether the object has the content of `body`."""
     return seen is not None and seen.sha256 == body.sha256 and seen.size == body.size
 
@@ -57,12 +57,12 @@ def same(seen: Head | None, body: Body) -> bool:
 def put(
     objects: Objects,
     key: str,
-    body: Body,
-    before: Callable[[Head | None], None],
+    body: ObjectContent,
+    before: Callable[[ObjectHead | None], None],
     *,
     look: bool,
-    seen: Head | None = None,
-) -> tuple[Head, bool]:
+    seen: ObjectHead | None = None,
+) -> tuple[ObjectHead, bool]:
     """Make `body` the object at `key`. Return the object there, and whether this call has put it.
 
     `before` is called before each attempt, with the object that it replaces. With `look`, a HEAD
@@ -96,7 +96,7 @@ def put(
     raise AssertionError
 
 
-def remove(objects: Objects, key: str, seen: Head) -> bool:
+def remove(objects: Objects, key: str, seen: ObjectHead) -> bool:
     """Remove the object that was seen before. Return False if another one is in its place.
 
     Raises `RequestError`.

@@ -31,7 +31,7 @@ from pypimirror.storage.s3.faults import (
     replaced,
 )
 from pypimirror.storage.s3.heads import seen_of, stamp_of
-from pypimirror.storage.s3.objects import Body, Head, Objects
+from pypimirror.storage.s3.objects import ObjectContent, ObjectHead, Objects
 from pypimirror.storage.s3.probe import probe, still_writes
 from pypimirror.storage.s3.recent import Recent
 from pypimirror.storage.storage import MOST_NOTED, Local, Seen
@@ -114,7 +114,7 @@ class S3Storage:
         except RequestError as fault:
             unreadable(error_of(fault, self._named(prefix), "list"))
 
-    def _head(self, key: str) -> Head | None:
+    def _head(self, key: str) -> ObjectHead | None:
         is_known, head = self._recent.find(key)
         if not is_known:
             with self._reading(key):
@@ -166,7 +166,7 @@ class S3Storage:
         """Return a number made of ETag and sha256. Raises `FileNotFoundError`."""
         return stamp_of([self._present(key)])
 
-    def _present(self, key: str) -> Head:
+    def _present(self, key: str) -> ObjectHead:
         head = self._head(key)
         if head is None:
             raise FileNotFoundError(errno.ENOENT, "is not there", self._named(key))
@@ -213,7 +213,7 @@ class S3Storage:
         head = self._fetch(key, path)
         return Local(str(path), stamp=head and stamp_of([head]), is_copy=True)
 
-    def _fetch(self, key: str, path: Path) -> Head | None:
+    def _fetch(self, key: str, path: Path) -> ObjectHead | None:
         """Write an object to a file, in small pieces. Return its head; None if it is missing."""
         with self._reading(key):
             found = self._objects.get(self._key(key))
@@ -268,7 +268,7 @@ class S3Storage:
         """Write pages and return their number. Pages with the same content are not written."""
         written: list[str] = []
 
-        def page(key: str, body: Body) -> None:
+        def page(key: str, body: ObjectContent) -> None:
             if self._put(key, body, "write", look=self._look)[1]:
                 written.append(key)
             else:
@@ -304,10 +304,12 @@ class S3Storage:
                 raise error from fault
             blocked[key] = error.problem
 
-    def _put(self, key: str, body: Body, what: str, *, look: bool) -> tuple[Head, bool]:
+    def _put(
+        self, key: str, body: ObjectContent, what: str, *, look: bool
+    ) -> tuple[ObjectHead, bool]:
         is_known, known = self._recent.find(key)
 
-        def before(seen: Head | None) -> None:
+        def before(seen: ObjectHead | None) -> None:
             self._recent.drop(key)
             with self._crew.alone:
                 self.guard()
@@ -346,7 +348,7 @@ class S3Storage:
         with self._reading(key, "remove"):
             self._remove(key, head, "take")
 
-    def _remove(self, key: str, head: Head, what: str) -> None:
+    def _remove(self, key: str, head: ObjectHead, what: str) -> None:
         """Remove this version of an object. Raises `BucketError` if another process has replaced
         it.
         """

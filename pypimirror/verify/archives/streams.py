@@ -224,7 +224,7 @@ def broken(error: Exception, what: str) -> ArchiveError:
     return ArchiveError(f"{what} ({said})" if said else what)
 
 
-class Reader:
+class PieceReader:
     """Reads any number of bytes from an iterator of pieces, with as little copying as possible."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
@@ -264,7 +264,7 @@ def pieces_of(source: Source, meter: Meter) -> Iterator[bytes]:
         yield piece
 
 
-class Part:
+class Slice:
     """The next `size` bytes of another source."""
 
     def __init__(self, source: Source, size: int) -> None:

@@ -29,7 +29,7 @@ from msgspec import Struct
 from pypimirror.domain.model import Reason
 from pypimirror.verify.archives.entries import link_fault, name_fault, unpacked_path
 from pypimirror.verify.archives.limits import ArchiveError, Meter, shown
-from pypimirror.verify.archives.streams import Reader
+from pypimirror.verify.archives.streams import PieceReader
 
 BLOCK = 512
 _ZEROS = bytes(BLOCK)
@@ -81,7 +81,7 @@ class _Walk:
     """One pass over one tar."""
 
     def __init__(self, pieces: Iterator[bytes], meter: Meter, visit: Visitor) -> None:
-        self._reader = Reader(pieces)
+        self._reader = PieceReader(pieces)
         self._meter = meter
         self._visit = visit
         self._everywhere: dict[str, str] = {}  # from global pax headers, for all later entries

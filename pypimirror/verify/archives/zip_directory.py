@@ -37,7 +37,7 @@ _NEWEST = 63
 _READ = 1 << 18
 
 
-class Entry(Struct):
+class ZipEntry(Struct):
     """The facts on an entry in the central directory."""
 
     raw_name: bytes
@@ -56,10 +56,10 @@ class Entry(Struct):
         return self.name.endswith("/")
 
 
-class Directory(Struct, frozen=True):
+class CentralDirectory(Struct, frozen=True):
     """A whole central directory: one entry or more, in the order of the file."""
 
-    entries: list[Entry]
+    entries: list[ZipEntry]
     start: int  #: offset of the directory, in the file
 
 
@@ -72,7 +72,7 @@ class _End(Struct, frozen=True):
     offset: int
 
 
-def read_directory(stream: BinaryIO, size: int, meter: Meter) -> Directory:
+def read_directory(stream: BinaryIO, size: int, meter: Meter) -> CentralDirectory:
     """Read the directory of a zip archive that ends where the file of `size` bytes ends.
 
     Raises `ArchiveError` if the directory, or an entry in it, breaks a rule.
@@ -86,7 +86,7 @@ def read_directory(stream: BinaryIO, size: int, meter: Meter) -> Directory:
         meter.entries = meter.limits.max_entries
         meter.entry()
     meter.held(end.size, "a zip directory", meter.limits.max_directory)
-    entries: list[Entry] = []
+    entries: list[ZipEntry] = []
     names: set[str] = set()
     total = 0
     stream.seek(start)
@@ -104,10 +104,10 @@ def read_directory(stream: BinaryIO, size: int, meter: Meter) -> Directory:
         raise ArchiveError("is an archive without entries")
     meter.announced(total)
     entries.sort(key=_offset)
-    return Directory(entries, start)
+    return CentralDirectory(entries, start)
 
 
-def _offset(entry: Entry) -> int:
+def _offset(entry: ZipEntry) -> int:
     return entry.offset
 
 
@@ -160,7 +160,7 @@ def _read_end64(stream: BinaryIO, end: _End) -> _End | None:
     return _End(where, entries, directory, start)
 
 
-def _entries(stream: BinaryIO, end: _End, meter: Meter) -> Iterator[Entry]:
+def _entries(stream: BinaryIO, end: _End, meter: Meter) -> Iterator[ZipEntry]:
     """Read `end.entries` entries that fill `end.size` bytes."""
     block, at, left = b"", 0, end.size
     most = _CENTRAL.size + 3 * 0xFFFF
@@ -178,7 +178,7 @@ def _entries(stream: BinaryIO, end: _End, meter: Meter) -> Iterator[Entry]:
         raise ArchiveError("has a zip directory that is longer than its entries")
 
 
-def _entry(block: bytes, at: int) -> tuple[Entry, int]:
+def _entry(block: bytes, at: int) -> tuple[ZipEntry, int]:
     if len(block) - at < _CENTRAL.size:
         raise ArchiveError("has a zip directory that is shorter than its entries")
     found = _CENTRAL.unpack_from(block, at)
@@ -202,7 +202,7 @@ def _entry(block: bytes, at: int) -> tuple[Entry, int]:
         raise ArchiveError("is one part of a zip in several parts")
     if version & 0xFF > _NEWEST:
         raise ArchiveError(f"has an entry {shown(name)} for a newer zip than Python can unpack")
-    entry = Entry(raw_name, name, flags, method, (time, date), crc, packed, size, offset)
+    entry = ZipEntry(raw_name, name, flags, method, (time, date), crc, packed, size, offset)
     _check(entry)
     return entry, end
 
@@ -216,7 +216,7 @@ def _decoded(raw_name: bytes, flags: int) -> str:
         raise ArchiveError(f"has an entry {shown(raw_name)} whose name is not UTF-8") from None
 
 
-def _check(entry: Entry) -> None:
+def _check(entry: ZipEntry) -> None:
     """Check the rules that need the directory only."""
     fault = name_fault(entry.name)
     if fault is None and "\\" in entry.name:

@@ -37,10 +37,10 @@ from pypimirror.verify.archives.streams import (
     ZSTD,
     Decoder,
     Inflate,
-    Part,
+    Slice,
     broken,
 )
-from pypimirror.verify.archives.zip_directory import Directory, Entry, read_extra, wide
+from pypimirror.verify.archives.zip_directory import CentralDirectory, ZipEntry, read_extra, wide
 
 _LOCAL = struct.Struct("<4s5H3L2H")
 _DESCRIBED = 0x8  # the sizes and the CRC stand behind the contents
@@ -58,11 +58,11 @@ class Method(IntEnum):
 
 
 #: Called with each entry. It returns a function that takes the contents in pieces, or None.
-Visitor = Callable[[Entry], Callable[[bytes], object] | None]
+Visitor = Callable[[ZipEntry], Callable[[bytes], object] | None]
 
 
 def walk_zip(
-    stream: BinaryIO, directory: Directory, meter: Meter, visit: Visitor, *, prefix: int = 0
+    stream: BinaryIO, directory: CentralDirectory, meter: Meter, visit: Visitor, *, prefix: int = 0
 ) -> None:
     """Read the entries of a zip archive, and show each to `visit`, in the order of the file.
 
@@ -83,7 +83,7 @@ def walk_zip(
             _descriptor(stream, entry, rest)
 
 
-def read_entry(stream: BinaryIO, entry: Entry, meter: Meter, most: int) -> bytes:
+def read_entry(stream: BinaryIO, entry: ZipEntry, meter: Meter, most: int) -> bytes:
     """Read one entry ahead of the others."""
     meter.held(entry.size, f"an entry {shown(entry.name)}", most)
     stream.seek(entry.offset)
@@ -95,7 +95,7 @@ def read_entry(stream: BinaryIO, entry: Entry, meter: Meter, most: int) -> bytes
     return b"".join(parts)
 
 
-def _local_header(stream: BinaryIO, entry: Entry) -> int:
+def _local_header(stream: BinaryIO, entry: ZipEntry) -> int:
     """Read a local header and compare it with the directory; return its length."""
     header = stream.read(_LOCAL.size)
     if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
@@ -127,7 +127,7 @@ def _local_header(stream: BinaryIO, entry: Entry) -> int:
 
 
 def _contents(
-    stream: BinaryIO, entry: Entry, meter: Meter, take: Callable[[bytes], object] | None
+    stream: BinaryIO, entry: ZipEntry, meter: Meter, take: Callable[[bytes], object] | None
 ) -> None:
     """Unpack the contents of an entry; the stream stands at their beginning."""
     if entry.is_directory and not entry.packed:
@@ -145,7 +145,7 @@ def _contents(
 
 
 def _at_once(
-    packed: bytes, entry: Entry, meter: Meter, take: Callable[[bytes], object] | None
+    packed: bytes, entry: ZipEntry, meter: Meter, take: Callable[[bytes], object] | None
 ) -> tuple[int, int]:
     """Unpack a small, deflated entry in one step, as most entries are."""
     decoder = zlib.decompressobj(-15)
@@ -164,7 +164,7 @@ def _at_once(
 
 
 def _stored(
-    stream: BinaryIO, entry: Entry, meter: Meter, take: Callable[[bytes], object] | None
+    stream: BinaryIO, entry: ZipEntry, meter: Meter, take: Callable[[bytes], object] | None
 ) -> tuple[int, int]:
     if entry.packed != entry.size:
         raise ArchiveError(f"has an entry {shown(entry.name)} with another size than it says")
@@ -182,9 +182,9 @@ def _stored(
 
 
 def _unpack(
-    stream: BinaryIO, entry: Entry, meter: Meter, take: Callable[[bytes], object] | None
+    stream: BinaryIO, entry: ZipEntry, meter: Meter, take: Callable[[bytes], object] | None
 ) -> tuple[int, int]:
-    source = Part(stream, entry.packed)
+    source = Slice(stream, entry.packed)
     decoder, has_end = _decoder(source, entry, meter)
     crc = size = 0
     data = b""
@@ -208,7 +208,7 @@ def _unpack(
     return crc, size
 
 
-def _decoder(source: Part, entry: Entry, meter: Meter) -> tuple[Decoder, bool]:
+def _decoder(source: Slice, entry: ZipEntry, meter: Meter) -> tuple[Decoder, bool]:
     """Return what unpacks an entry, and whether its stream marks its own end."""
     match entry.method:
         case Method.DEFLATED:
@@ -226,7 +226,7 @@ def _decoder(source: Part, entry: Entry, meter: Meter) -> tuple[Decoder, bool]:
             )
 
 
-def _lzma_decoder(source: Part, entry: Entry, meter: Meter) -> Decoder:
+def _lzma_decoder(source: Slice, entry: ZipEntry, meter: Meter) -> Decoder:
     """Return a decoder for LZMA in a zip: zip's own header, then the bare stream."""
     header = source.read(9)
     properties = header[4] if len(header) == 9 else 255
@@ -253,7 +253,7 @@ def _lzma_decoder(source: Part, entry: Entry, meter: Meter) -> Decoder:
         raise broken(error, f"has a broken entry {shown(entry.name)}") from error
 
 
-def _descriptor(stream: BinaryIO, entry: Entry, rest: int) -> None:
+def _descriptor(stream: BinaryIO, entry: ZipEntry, rest: int) -> None:
     """Read the data descriptor after the contents, in one of its four forms."""
     if not entry.flags & _DESCRIBED or rest > 24:
         raise ArchiveError(f"has something unaccounted for behind the entry {shown(entry.name)}")
@@ -268,11 +268,11 @@ def _descriptor(stream: BinaryIO, entry: Entry, rest: int) -> None:
         raise ArchiveError(f"has an entry {shown(entry.name)} with a broken data descriptor")
 
 
-def _more(entry: Entry) -> ArchiveError:
+def _more(entry: ZipEntry) -> ArchiveError:
     return ArchiveError(f"has an entry {shown(entry.name)} that unpacks to more than it says")
 
 
-def _unfinished(entry: Entry) -> ArchiveError:
+def _unfinished(entry: ZipEntry) -> ArchiveError:
     return ArchiveError(
         f"has an entry {shown(entry.name)} whose packed bytes do not end where they should"
     )

@@ -33,7 +33,7 @@ from pypimirror.domain.model import Reason
 from pypimirror.verify.archives.entries import name_fault, unpacked_path
 from pypimirror.verify.archives.findings import Findings
 from pypimirror.verify.archives.limits import ArchiveError, Meter, shown
-from pypimirror.verify.archives.zip_directory import Entry
+from pypimirror.verify.archives.zip_directory import ZipEntry
 from pypimirror.verify.hashing import new_hash
 
 #: The specification forbids md5, sha1 and sha224 by name, and asks for sha256 or better.
@@ -48,7 +48,7 @@ _MARK = b"\xef\xbb\xbf"
 _UNLISTED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 
 
-class Record:
+class WheelRecord:
     """The RECORD of one wheel, while it is compared with the contents."""
 
     def __init__(self, content: bytes, information: str, meter: Meter, findings: Findings) -> None:
@@ -93,7 +93,7 @@ class Record:
                 absent.discard(path)
                 unlisted.discard(there)
 
-    def visit(self, entry: Entry) -> Callable[[bytes], object] | None:
+    def visit(self, entry: ZipEntry) -> Callable[[bytes], object] | None:
         """Return a function that takes an entry's contents. Call `finish` after the last one."""
         self.finish()
         path = unpacked_path(entry.name)

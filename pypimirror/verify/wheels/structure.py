@@ -14,12 +14,12 @@ from packaging.utils import canonicalize_name
 from pypimirror.verify.archives.entries import unpacked_path
 from pypimirror.verify.archives.findings import Findings
 from pypimirror.verify.archives.limits import ArchiveError, Meter, shown
-from pypimirror.verify.archives.zip_directory import Directory, read_directory
+from pypimirror.verify.archives.zip_directory import CentralDirectory, read_directory
 from pypimirror.verify.archives.zips import read_entry, walk_zip
 from pypimirror.verify.fields import fields
 from pypimirror.verify.identity import Identity
 from pypimirror.verify.wheels import entry_points
-from pypimirror.verify.wheels.record import Record
+from pypimirror.verify.wheels.record import WheelRecord
 
 _INFORMATION = ".dist-info"
 _ENTRY_POINTS = "entry_points.txt"
@@ -53,7 +53,7 @@ def check_wheel(
     said = parts.get(f"{information}/{_ENTRY_POINTS}")
     if said is not None and said.size <= _MOST_JUDGED:
         _check_entry_points(read(_ENTRY_POINTS, _MOST_JUDGED))
-    record = Record(read("RECORD", meter.limits.max_directory), information, meter, findings)
+    record = WheelRecord(read("RECORD", meter.limits.max_directory), information, meter, findings)
     directories = {unpacked_path(e.name) for e in directory.entries if e.is_directory}
     names = {unpacked_path(name) for name in parts}
     _check_schemes(names, information.removesuffix(_INFORMATION) + ".data")
@@ -86,7 +86,7 @@ def _check_schemes(names: set[str], data: str) -> None:
             raise ArchiveError(f"has an entry {shown(name)}, for which installers know no place")
 
 
-def _information(directory: Directory, identity: Identity) -> str:
+def _information(directory: CentralDirectory, identity: Identity) -> str:
     """Return the name of the only directory of information, `NAME-VERSION.dist-info`."""
     tops = {entry.name.partition("/")[0] for entry in directory.entries if "/" in entry.name}
     found = sorted(top for top in tops if top.endswith(_INFORMATION))

@@ -11,7 +11,7 @@ import pytest
 
 from pypimirror.domain.model import ProjectPage, Reason
 from pypimirror.download.protocol import FetchLinks, FetchPage
-from pypimirror.pipeline.discover import amounts, discover
+from pypimirror.pipeline.discover import discover, page_memory
 from pypimirror.pipeline.executors import loop
 from pypimirror.pipeline.run import Run
 from tests.corpus.build import make_sdist
@@ -51,9 +51,9 @@ def held_files() -> int:
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch, simulator: Simulator) -> Watch:
     """Bounds that a page of 40 releases is beyond, and one of a single release is not."""
-    monkeypatch.setattr(amounts, "_SUM", 16 << 10)
-    monkeypatch.setattr(amounts, "_FEW", 2)
-    monkeypatch.setattr(amounts, "_MEDIUM", 4 << 10)
+    monkeypatch.setattr(page_memory, "_SUM", 16 << 10)
+    monkeypatch.setattr(page_memory, "_FEW", 2)
+    monkeypatch.setattr(page_memory, "_MEDIUM", 4 << 10)
     monkeypatch.setattr(discover, "_FILES", 20)
     for name in SMALL:
         offer(simulator, name, "1.0")
@@ -97,8 +97,8 @@ def linked_pages(tmp_path: Path, simulator: Simulator) -> LinkMirror:
 def test_large_linked_pages_are_asked_for_one_at_a_time(
     tmp_path: Path, simulator: Simulator, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(amounts, "_SUM", 4 << 10)
-    monkeypatch.setattr(amounts, "_MEDIUM", 2 << 10)
+    monkeypatch.setattr(page_memory, "_SUM", 4 << 10)
+    monkeypatch.setattr(page_memory, "_MEDIUM", 2 << 10)
     mirror = linked_pages(tmp_path, simulator)
     assert mirror.sync().state == "completed"
     assert [len(mirror.files(name)) for name in ("aaa", "bbb", "ccc")] == [1, 40, 40]
@@ -111,7 +111,7 @@ def test_linked_pages_beyond_what_is_held_are_told_and_take_nothing_away(
 ) -> None:
     mirror = linked_pages(tmp_path, simulator)
     assert mirror.sync().state == "completed"
-    monkeypatch.setattr(amounts, "MOST_LINKS", 50)
+    monkeypatch.setattr(page_memory, "MOST_LINKS", 50)
     result = mirror.sync()
     assert result.state == "incomplete"
     assert Reason.TOO_LARGE in [problem.reason for problem in result.failures]

@@ -7,7 +7,7 @@ import logging
 import msgspec
 import pytest
 
-from pypimirror.pipeline.executors.messages import Ended, Handler, LogLine, Message, Relay
+from pypimirror.pipeline.executors.messages import Ended, LogLine, Message, Relay, RelayHandler
 
 
 def test_a_log_record_arrives_without_its_level_and_logger_in_the_text(
@@ -17,7 +17,7 @@ def test_a_log_record_arrives_without_its_level_and_logger_in_the_text(
     relay = Relay(sent.append)
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
-    logging.basicConfig(handlers=[Handler(relay)])  # as a child does
+    logging.basicConfig(handlers=[RelayHandler(relay)])  # as a child does
     logging.getLogger("pypimirror.catalog").warning("the disk is %s", "full")
     relay.end(Ended())
     told, _ = [msgspec.json.decode(line, type=Message) for line in sent]

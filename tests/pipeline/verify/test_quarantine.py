@@ -19,7 +19,7 @@ from pypimirror.pipeline import sequence
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import quarantine
-from pypimirror.pipeline.verify.quarantine import Entry, NotInQuarantineError
+from pypimirror.pipeline.verify.quarantine import NotInQuarantineError, QuarantineReport
 from pypimirror.storage.workspace import Workspace
 from tests.corpus.build import make_sdist, make_wheel
 from tests.integrity.watching import Watcher
@@ -40,11 +40,11 @@ def bad(mirror: Mirror, simulator: Simulator) -> IndexFile:
     return file
 
 
-def entries(mirror: Mirror) -> list[Entry]:
+def entries(mirror: Mirror) -> list[QuarantineReport]:
     return quarantine.entries(Workspace(mirror.root))
 
 
-def bytes_of(mirror: Mirror, entry: Entry) -> Path:
+def bytes_of(mirror: Mirror, entry: QuarantineReport) -> Path:
     return mirror.root / ".pypimirror" / "quarantine" / str(entry.id)
 
 

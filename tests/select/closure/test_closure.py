@@ -21,8 +21,8 @@ from packaging.version import Version
 from pypimirror.domain.metadata.dependencies import Requirements, of_wheel, split
 from pypimirror.select.closure.close import (
     Closure,
-    Document,
-    Release,
+    ClosureRelease,
+    FileRequirements,
     TooManyError,
     Walk,
     close,
@@ -84,20 +84,22 @@ roots = st.lists(
 )
 
 
-def releases_of(graph: Graph) -> dict[str, list[Release]]:
+def releases_of(graph: Graph) -> dict[str, list[ClosureRelease]]:
     """The graph as the closure wants it, by way of core metadata."""
-    found: dict[str, list[Release]] = {}
+    found: dict[str, list[ClosureRelease]] = {}
     for (name, version), (requires, python) in sorted(graph.items()):
         said = of_wheel(core_metadata(name, version, requires=requires, requires_python=python))
         assert not said.faults
         found.setdefault(name, []).append(
-            Release(name, Version(version), version, (document(said),))
+            ClosureRelease(name, Version(version), version, (document(said),))
         )
     return found
 
 
-def document(said: Requirements) -> Document:
-    return Document(said.python, tuple(map(split, said.requires)), tuple(map(split, said.build)))
+def document(said: Requirements) -> FileRequirements:
+    return FileRequirements(
+        said.python, tuple(map(split, said.requires)), tuple(map(split, said.build))
+    )
 
 
 def closure_of(
@@ -227,7 +229,9 @@ def test_a_closure_that_grows_is_the_closure_of_all(
     """Whatever becomes known first: what is selected, a release, or what it requires."""
     masks = Masks(Environments(PYTHONS, sorted(PLATFORMS)))
     every = [r for releases in releases_of(graph).values() for r in releases]
-    steps: list[Release | Root] = [Release(r.project, r.version, r.shown) for r in every]
+    steps: list[ClosureRelease | Root] = [
+        ClosureRelease(r.project, r.version, r.shown) for r in every
+    ]
     steps += [r for r in every if r.project not in unread]
     steps += wanted
     chance.shuffle(steps)
@@ -347,7 +351,7 @@ def test_more_projects_than_are_allowed_are_told_with_their_chain() -> None:
 
 
 def test_what_an_sdist_is_built_with_counts_where_that_is_asked_for() -> None:
-    sdist = Release("a", Version("1"), "1", (Document("", (), (split("b>=2"),)),))
+    sdist = ClosureRelease("a", Version("1"), "1", (FileRequirements("", (), (split("b>=2"),)),))
     masks = Masks(Environments(PYTHONS))
     assert set(close([Root("a")], {"a": [sdist]}, masks, most=9).demands) == {"a"}
     sdist.needed.clear()
@@ -356,6 +360,6 @@ def test_what_an_sdist_is_built_with_counts_where_that_is_asked_for() -> None:
 
 
 def test_a_release_that_nobody_knows_is_unknown_and_not_guessed() -> None:
-    unknown = Release("a", Version("1"), "1")
+    unknown = ClosureRelease("a", Version("1"), "1")
     found = close([Root("a")], {"a": [unknown]}, Masks(Environments()), most=9)
     assert found.unknown == [unknown] and set(found.demands) == {"a"}

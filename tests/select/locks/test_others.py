@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pypimirror.select.locks import registry
-from pypimirror.select.locks.lock import Lock, LockError
+from pypimirror.select.locks.lock import Lock, UnreadableLockError
 
 DATA = Path(__file__).parent / "data"
 HEX = "1" * 64
@@ -154,7 +154,7 @@ BAD = {
 def test_what_cannot_be_read_is_told_with_line_and_cause(
     tmp_path: Path, name: str, text: str, said: str
 ) -> None:
-    with pytest.raises(LockError) as raised:
+    with pytest.raises(UnreadableLockError) as raised:
         written(tmp_path, name, text)
     shown = str(raised.value).replace(f"{tmp_path}/", "").removeprefix(f"{name}:")
     assert shown.startswith(said)
@@ -162,7 +162,9 @@ def test_what_cannot_be_read_is_told_with_line_and_cause(
 
 @pytest.mark.parametrize("name", ["requirements.yaml", "conda.lock", "package-lock.json"])
 def test_a_file_that_no_format_is_known_by_is_told(tmp_path: Path, name: str) -> None:
-    with pytest.raises(LockError, match="is none of the locks that are known by their names"):
+    with pytest.raises(
+        UnreadableLockError, match="is none of the locks that are known by their names"
+    ):
         written(tmp_path, name, "")
 
 

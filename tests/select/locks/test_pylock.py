@@ -8,7 +8,7 @@ import pytest
 from packaging.markers import Marker
 
 from pypimirror.select.locks import registry
-from pypimirror.select.locks.lock import Lock, LockError
+from pypimirror.select.locks.lock import Lock, UnreadableLockError
 
 DATA = Path(__file__).parent / "data"
 HEX = "1" * 64
@@ -68,7 +68,7 @@ def test_an_sdist_of_an_old_form_is_named_as_it_is(tmp_path: Path) -> None:
     (release,) = written(tmp_path, text).releases
     assert [(file.filename, file.url) for file in release.files] == [("old-1.0.tar.bz2", url)]
     text = text.replace("old-1.0.tar", "other-1.0.tar")
-    with pytest.raises(LockError, match=r"other-1\.0\.tar\.bz2 does not start with"):
+    with pytest.raises(UnreadableLockError, match=r"other-1\.0\.tar\.bz2 does not start with"):
         written(tmp_path, text)
 
 
@@ -116,6 +116,6 @@ def test_a_newer_minor_version_is_read(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_told_with_line_and_cause(
     tmp_path: Path, text: str, said: str
 ) -> None:
-    with pytest.raises(LockError) as raised:
+    with pytest.raises(UnreadableLockError) as raised:
         written(tmp_path, text)
     assert str(raised.value).removeprefix(f"{tmp_path}/pylock.toml:").startswith(said)

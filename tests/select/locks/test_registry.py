@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from pypimirror.select.locks import documents, registry
-from pypimirror.select.locks.lock import LockError
+from pypimirror.select.locks.lock import UnreadableLockError
 
 
 def fault(path: Path) -> str:
-    with pytest.raises(LockError) as raised:
+    with pytest.raises(UnreadableLockError) as raised:
         registry.read(path)
     return str(raised.value).replace(f"{path.parent}/", "")
 

@@ -8,7 +8,7 @@ import pytest
 from packaging.markers import Marker
 
 from pypimirror.select.locks import registry
-from pypimirror.select.locks.lock import Lock, LockError
+from pypimirror.select.locks.lock import Lock, UnreadableLockError
 
 DATA = Path(__file__).parent / "data"
 HEX = "1" * 64
@@ -25,7 +25,7 @@ def written(directory: Path, text: str, name: str = "uv.lock") -> Lock:
 
 
 def fault(directory: Path, text: str) -> str:
-    with pytest.raises(LockError) as raised:
+    with pytest.raises(UnreadableLockError) as raised:
         written(directory, text)
     return str(raised.value).replace(f"{directory}/", "")
 
@@ -186,5 +186,5 @@ def test_wherever_it_is_cut_off_it_is_not_taken_for_a_whole_lock(tmp_path: Path)
     for number in range(last):
         try:
             assert not written(tmp_path, "".join(lines[:number])).releases
-        except LockError as error:
+        except UnreadableLockError as error:
             assert f"{tmp_path}/uv.lock" in str(error)

@@ -15,8 +15,8 @@ from werkzeug.test import Client
 
 from pypimirror.serve.app import create_app
 from pypimirror.serve.direct import direct as direct_module
-from pypimirror.serve.direct.counts import Counts
-from pypimirror.serve.direct.direct import Answer, Direct, TreeHits
+from pypimirror.serve.direct.counts import AnswerCounts
+from pypimirror.serve.direct.direct import Direct, DirectAnswer, TreeHits
 from pypimirror.serve.direct.heads import read_head
 from pypimirror.serve.files import Directory
 from tests.serve.test_server import Server, serving
@@ -166,17 +166,17 @@ def root(tmp_path: Path) -> Path:
 def direct(root: Path, monkeypatch: pytest.MonkeyPatch) -> Direct:
     monkeypatch.setattr("pypimirror.serve.direct.ready._SETTLED", 0)  # all is kept at once
     tree = Directory(root)
-    return Direct(tree, TreeHits(tree), Counts())
+    return Direct(tree, TreeHits(tree), AnswerCounts())
 
 
-def ask(direct: Direct, path: str, *fields: str) -> Answer | None:
+def ask(direct: Direct, path: str, *fields: str) -> DirectAnswer | None:
     lines = [f"GET {path} HTTP/1.1", "Host: a", *fields, "", ""]
     head = read_head("\r\n".join(lines).encode())
     assert head is not None
     return direct.find(head)
 
 
-def body_of(answer: Answer | None) -> bytes:
+def body_of(answer: DirectAnswer | None) -> bytes:
     assert answer is not None
     if answer.file is None:
         return answer.body
@@ -207,7 +207,7 @@ def test_a_new_page_is_seen_at_once(
 def test_a_page_that_changed_in_this_moment_is_not_kept(root: Path) -> None:
     """Another change could follow with the same time stamps."""
     tree = Directory(root)
-    direct = Direct(tree, TreeHits(tree), Counts())
+    direct = Direct(tree, TreeHits(tree), AnswerCounts())
     page = root / "simple/six/index.html"
     for content in (b"one", b"two"):
         page.write_bytes(content)

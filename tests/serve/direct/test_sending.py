@@ -15,7 +15,7 @@ import pytest
 from gevent.socket import socket, socketpair
 
 from pypimirror.serve.direct import sending
-from pypimirror.serve.direct.direct import Answer
+from pypimirror.serve.direct.direct import DirectAnswer
 from pypimirror.serve.direct.sending import send
 
 CONTENT = random.Random(1).randbytes(5_000_000)  # more than a socket takes at once
@@ -34,7 +34,7 @@ def file(tmp_path: Path) -> FileIO:
     return FileIO(str(tmp_path / "file"), "rb")
 
 
-def received(both: tuple[socket, socket], answer: Answer) -> tuple[bytes, int]:
+def received(both: tuple[socket, socket], answer: DirectAnswer) -> tuple[bytes, int]:
     """Send an answer; return its body as it arrives, and how often it moved."""
     ours, theirs = both
     moves: list[socket] = []
@@ -53,13 +53,13 @@ def received(both: tuple[socket, socket], answer: Answer) -> tuple[bytes, int]:
 
 
 def test_a_large_page_arrives(both: tuple[socket, socket]) -> None:
-    body, moves = received(both, Answer(200, HEAD, CONTENT))
+    body, moves = received(both, DirectAnswer(200, HEAD, CONTENT))
     assert body == CONTENT
     assert moves, "a client that takes long is known"
 
 
 def test_a_file_arrives_and_is_closed(both: tuple[socket, socket], file: FileIO) -> None:
-    body, moves = received(both, Answer(200, HEAD, b"", file, len(CONTENT)))
+    body, moves = received(both, DirectAnswer(200, HEAD, b"", file, len(CONTENT)))
     assert body == CONTENT
     assert moves >= len(CONTENT) // sending.TURN
     assert file.closed
@@ -72,7 +72,7 @@ def test_a_file_system_without_sendfile_is_read(
         raise OSError(errno.EINVAL, "Invalid argument")
 
     monkeypatch.setattr(os, "sendfile", cannot)
-    assert received(both, Answer(200, HEAD, b"", file, len(CONTENT)))[0] == CONTENT
+    assert received(both, DirectAnswer(200, HEAD, b"", file, len(CONTENT)))[0] == CONTENT
 
 
 def test_a_file_that_has_become_shorter_cuts_the_connection(
@@ -80,12 +80,12 @@ def test_a_file_that_has_become_shorter_cuts_the_connection(
 ) -> None:
     os.truncate(tmp_path / "file", 1_000_000)
     with pytest.raises(ConnectionAbortedError):
-        received(both, Answer(200, HEAD, b"", file, len(CONTENT)))
+        received(both, DirectAnswer(200, HEAD, b"", file, len(CONTENT)))
     assert file.closed
 
 
 def test_a_client_that_stands_still_is_given_up(both: tuple[socket, socket], file: FileIO) -> None:
     both[0].settimeout(0.01)
     with pytest.raises(TimeoutError):
-        send(both[0], Answer(200, HEAD, b"", file, len(CONTENT)), lambda _: None)
+        send(both[0], DirectAnswer(200, HEAD, b"", file, len(CONTENT)), lambda _: None)
     assert file.closed

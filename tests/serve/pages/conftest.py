@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pypimirror.serve.pages.messages import Asked
+from pypimirror.serve.pages.messages import PageRequest
 from pypimirror.serve.pages.program import answer
 from pypimirror.serve.pages.site import Site
 from pypimirror.serve.pages.visit import Made, Visit
@@ -32,7 +32,7 @@ def ask(site: Site) -> Ask:
     """Ask for a page."""
 
     def ask(path: str, query: str = "", *, root: str = "http://h/", local: bool = True) -> Made:
-        asked = Asked(path, query, root, local)
+        asked = PageRequest(path, query, root, local)
         return answer(site, Visit(asked, site.config.serve.status))
 
     return ask

@@ -16,7 +16,7 @@ from werkzeug.wrappers import Request
 from pypimirror.serve.app import create_app
 from pypimirror.serve.pages import asking
 from pypimirror.serve.pages.asking import Pages
-from pypimirror.serve.pages.messages import Asked
+from pypimirror.serve.pages.messages import PageRequest
 from pypimirror.serve.pages.program import LOW
 from tests.catalog.test_reading import unwritable
 from tests.mirror import Mirror, offer
@@ -121,7 +121,7 @@ def test_what_a_run_does_meanwhile_is_seen_by_who_cannot_write(
     mirror.sync()
     pages = Pages(mirror.file)
     pages._command = [*prefix(), *pages._command]
-    asked = Asked("/", "", "http://h/", True)
+    asked = PageRequest("/", "", "http://h/", True)
     with closing(pages):
         with unwritable(mirror.root / ".pypimirror"):
             assert b"<dt>Projects</dt><dd>1</dd>" in gzip.decompress(pages._ask(asked)[1])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pypimirror.serve.pages.messages import Asked
+from pypimirror.serve.pages.messages import PageRequest
 from pypimirror.serve.pages.program import answer
 from pypimirror.serve.pages.site import Site
 from pypimirror.serve.pages.visit import Visit
@@ -164,7 +164,7 @@ def test_the_configuration_says_who_sees_the_status_and_how_much(
         mirror.configure(serve={"status": status})
         site = Site(mirror.config, mirror.file)
         for path in private(failed):
-            asked = Asked(path, "", "http://h/", local)
+            asked = PageRequest(path, "", "http://h/", local)
             made = answer(site, Visit(asked, site.config.serve.status))
             assert made.head.status == (200 if is_seen else 404), (status, local, path)
             assert (b"is not there" in made.body) is is_quoted, (status, local, path)
@@ -179,7 +179,7 @@ def test_hostile_texts_are_shown_as_text(failed: str, mirror: Mirror) -> None:
     mirror.configure(serve={"status": "local"})
     site = Site(mirror.config, mirror.file)
     for path in ("/status", f"/status/runs/{failed}"):
-        made = answer(site, Visit(Asked(path, "", "http://h/", True), "local"))
+        made = answer(site, Visit(PageRequest(path, "", "http://h/", True), "local"))
         assert made.head.status == 200
         page = Page(made.body)
         assert page.text.count(SCRIPT) >= 4

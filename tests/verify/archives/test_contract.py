@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pypimirror.domain.formats import FORMATS, Format
 from pypimirror.domain.model import Reason
 from pypimirror.verify.archives.limits import Limits
-from pypimirror.verify.structure import Verdict, reader_of
+from pypimirror.verify.structure import ArchiveVerdict, reader_of
 from tests.verify.builders import COMPRESSORS, PKG_INFO, PROJECT, STEM, Sample, samples
 from tests.verify.helpers import check, message
 
@@ -186,4 +186,4 @@ def test_any_bytes_lead_to_a_verdict(
         at = data.draw(st.integers(0, len(sample.content)))
         length = data.draw(st.sampled_from([0, len(noise)]))
         content = sample.content[:at] + noise + sample.content[at + length :]
-    assert isinstance(check(content, sample.filename, limits=QUICK), Verdict)
+    assert isinstance(check(content, sample.filename, limits=QUICK), ArchiveVerdict)

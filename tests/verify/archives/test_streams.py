@@ -13,7 +13,7 @@ import pytest
 
 from pypimirror.domain.model import Reason
 from pypimirror.verify.archives.limits import ArchiveError, Limits, Meter
-from pypimirror.verify.archives.streams import BZIP2, GZIP, XZ, ZSTD, Kind, Reader, Unpacked
+from pypimirror.verify.archives.streams import BZIP2, GZIP, XZ, ZSTD, Kind, PieceReader, Unpacked
 from tests.verify.builders import STEM, make_sdist, text, zstd
 from tests.verify.helpers import check, message
 
@@ -160,7 +160,7 @@ def test_gzip_header_crc_and_length_are_checked() -> None:
 
 def test_reader_reads_across_pieces() -> None:
     data = text(200)
-    reader = Reader(iter([data[:1], data[1:5], data[5:6], data[6:]]))
+    reader = PieceReader(iter([data[:1], data[1:5], data[5:6], data[6:]]))
     assert reader.read(0) == b""
     assert reader.read(3) == data[:3]
     assert b"".join(reader.pieces(4)) == data[3:7]

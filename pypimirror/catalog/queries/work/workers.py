@@ -149,7 +149,7 @@ def _working(connection: Connection, *conditions: ColumnElement[bool]) -> list[O
 
 
 def lose(connection: Connection, dead: Collection[int], late: Collection[int]) -> list[int]:
-    """Record that dead workers are lost, and workers that are still late.
+    """Record that workers are lost: dead ones, and those of `late` that are still late.
 
     Workers that are in the middle of a transaction are left out. Return the lost ones.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pypimirror.check import check, subjects
 from pypimirror.check.check import Subjects
-from pypimirror.check.outcome import Gap, Kind, Outcome, State
+from pypimirror.check.outcome import CheckState, Gap, GapKind, Outcome
 from pypimirror.check.remedies import Remedy, Wish
 from pypimirror.check.targets import Target
 from pypimirror.cli.display.output import out, print_json
@@ -23,15 +23,15 @@ _LONGEST = 60  #: characters of what was asked for
 
 #: Why something is missing that no upstream can help with.
 _OWN = {
-    Kind.LOST: "pypimirror verify --repair",
-    Kind.UNKNOWN: "--build lets uv and pip build it, which runs its code",
-    Kind.CONFLICT: None,
-    Kind.INSTALLER: None,
+    GapKind.LOST: "pypimirror verify --repair",
+    GapKind.UNKNOWN: "--build lets uv and pip build it, which runs its code",
+    GapKind.CONFLICT: None,
+    GapKind.INSTALLER: None,
 }
 
 
 @dataclass(frozen=True)
-class Asked:
+class CheckArguments:
     """The arguments of the command."""
 
     requirements: Sequence[str]
@@ -43,7 +43,7 @@ class Asked:
     offline: bool
 
 
-def run(config: Config, asked: Asked, *, as_json: bool, quiet: bool) -> Exit:
+def run(config: Config, asked: CheckArguments, *, as_json: bool, quiet: bool) -> Exit:
     """Check, print the result, and return the exit code."""
     if not has_pages(config.directory, config.bucket):
         raise no_mirror(config.shown)
@@ -62,7 +62,7 @@ def run(config: Config, asked: Asked, *, as_json: bool, quiet: bool) -> Exit:
     return Exit.INCOMPLETE if any(each.gaps for each in found) else Exit.DONE
 
 
-def _asked(config: Config, asked: Asked) -> Subjects:
+def _asked(config: Config, asked: CheckArguments) -> Subjects:
     if not (asked.requirements or asked.files or asked.locks):
         return check.of_config(config, asked.pythons, asked.platforms)
     wanted = [subjects.of_file(path, f"-r {path}") for path in asked.files]
@@ -144,7 +144,7 @@ def _missing(gap: Gap, answer: Remedy | None) -> documents.Missing:
 
 def _show(found: Sequence[Outcome], remedies: Mapping[Gap, Remedy], *, quiet: bool) -> None:
     for outcome in found:
-        if quiet and outcome.state is State.COMPLETE:
+        if quiet and outcome.state is CheckState.COMPLETE:
             continue
         subject = printable(outcome.subject, _LONGEST)
         out.print(f"{subject}, {outcome.environment}: {_word(outcome)}", markup=False)
@@ -161,8 +161,8 @@ def _show(found: Sequence[Outcome], remedies: Mapping[Gap, Remedy], *, quiet: bo
 
 
 def _word(outcome: Outcome) -> str:
-    if outcome.state is State.COMPLETE:
+    if outcome.state is CheckState.COMPLETE:
         return f"complete, {outcome.releases} release{'s' if outcome.releases != 1 else ''}"
-    if outcome.state is State.NOT_CHECKED:
+    if outcome.state is CheckState.NOT_CHECKED:
         return "not checked"
     return f"{len(outcome.gaps)} missing"

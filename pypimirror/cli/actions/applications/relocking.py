@@ -14,7 +14,7 @@ from pypimirror.cli.errors import Exit, no_mirror
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import operating_documents as documents
 from pypimirror.select.locks import registry
-from pypimirror.select.locks.lock import LockError
+from pypimirror.select.locks.lock import UnreadableLockError
 from pypimirror.storage.opening import has_pages
 from pypimirror.system import texts
 
@@ -33,7 +33,7 @@ def run(config: Config, file: Path, base_url: str | None, *, as_json: bool, quie
     files = _of_files(config, base)
     try:
         lock, text = registry.read(file.absolute()), texts.read(file)
-    except (LockError, texts.TextError) as error:
+    except (UnreadableLockError, texts.TextError) as error:
         raise ConfigError(str(error)) from error
     found = relock(shelf_of(config), lock, text, environments, f"{base}simple/", files)
     if as_json:
@@ -100,7 +100,7 @@ def _tell(found: Relocked, file: Path, base: str) -> None:
         )
 
 
-def _document(found: Relocked) -> documents.Relocked:
+def _document(found: Relocked) -> documents.RelockDocument:
     return {
         "complete": not found.gaps,
         "text": None if found.gaps else found.text,

@@ -23,7 +23,7 @@ from pypimirror.domain import bounded
 from pypimirror.resolve import uv
 from pypimirror.resolve.child import ResolveError
 from pypimirror.select.locks import registry
-from pypimirror.select.locks.lock import LockError
+from pypimirror.select.locks.lock import UnreadableLockError
 
 _PYTHON = re.compile(r"python(3\.[0-9]+t?)")
 
@@ -70,7 +70,7 @@ def read(
     for path in locks:
         try:
             registry.read(path.absolute())
-        except LockError as error:
+        except UnreadableLockError as error:
             raise ConfigError(str(error)) from error
     environment = os.environ.get("VIRTUAL_ENV")
     places = _places(Path(environment)) if environment else []

@@ -31,17 +31,17 @@ from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.filenames import fold, printable
 
 #: A directory below the mirror root, None for the project's own; and a folded name.
-Place = tuple[str | None, str]
+FoldedPlace = tuple[str | None, str]
 
 
-def places(held: Mapping[str, FileRecord]) -> dict[Place, str]:
+def places(held: Mapping[str, FileRecord]) -> dict[FoldedPlace, str]:
     """Return the name of the file whose bytes may be at each place."""
     here = ((name, file) for name, file in held.items() if _is_here(file))
     return {(file.location, fold(name)): name for name, file in here}
 
 
 def taken(
-    name: str, location: str | None, old: FileRecord | None, places: Mapping[Place, str]
+    name: str, location: str | None, old: FileRecord | None, places: Mapping[FoldedPlace, str]
 ) -> str | None:
     """Return why a file cannot have its place, as a clause about the file; None if it can."""
     other = places.get((location, fold(name)), name) if places else name

@@ -18,10 +18,10 @@ The rules for each file name, in this order:
    out. There are two exceptions: the configuration says to replace, or nobody ever claimed the
    digest. Then the file is wanted anew, unless too many files would leave their pages at once
    (`replacing`). A size that contradicts the bytes is a contradiction as well, unless a digest
-   shows that the same bytes are meant; then only the size is refused (`held.believed`). If nobody
-   had claimed a sha256, a new one that matches is a better proof. All other claims are taken over
-   without a download. The digest of a file that a page has linked at the upstream is a commitment
-   too.
+   shows that the same bytes are meant; then only the size is refused (`comparing.believed`). If
+   nobody had claimed a sha256, a new one that matches is a better proof. All other claims are taken
+   over without a download. The digest of a file that a page has linked at the upstream is a
+   commitment too.
 5. Offered again after it was withdrawn, or linked before and now to be held: if its bytes are still
    here they are verified again, else the file is wanted.
 6. Offered, and new or not yet held: the file is wanted, with the newest claims. If the claims have
@@ -59,7 +59,7 @@ from pypimirror.domain.model import (
 )
 from pypimirror.pipeline.backoff import MEANINGFUL
 from pypimirror.pipeline.discover.decisions import collisions
-from pypimirror.pipeline.discover.decisions.held import MAIN, contradiction, refusal
+from pypimirror.pipeline.discover.decisions.comparing import MAIN, contradiction, refusal
 from pypimirror.pipeline.discover.decisions.merging import (
     ConflictError,
     Terms,
@@ -86,7 +86,7 @@ _OTHER_METADATA = (
 )
 
 
-class Link(msgspec.Struct, frozen=True, kw_only=True):
+class UpstreamLink(msgspec.Struct, frozen=True, kw_only=True):
     """How a page may link to a file at the upstream."""
 
     lasts: bool = False  #: for good, by the configuration; else until the bytes are here
@@ -94,8 +94,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     provenance: bool = False  #: whether a page may also link to the attestations there
 
 
-_HELD_HERE = Link()
-_NO_LINKS: Mapping[str, Link] = MappingProxyType({})
+_HELD_HERE = UpstreamLink()
+_NO_LINKS: Mapping[str, UpstreamLink] = MappingProxyType({})
 _NOTHING_LOST: Mapping[str, Cause] = MappingProxyType({})
 
 
@@ -124,7 +124,7 @@ def decide(
     locations: Mapping[str, str],
     claims: Mapping[str, Sequence[Claim]],
     terms: Terms,
-    links: Mapping[str, Link] = _NO_LINKS,
+    links: Mapping[str, UpstreamLink] = _NO_LINKS,
     lost: Mapping[str, Cause] = _NOTHING_LOST,
     unwanted: Collection[str] = (),
 ) -> Decision:
@@ -181,8 +181,8 @@ def _fault(
     old: FileRecord | None,
     location: str | None,
     digests: Mapping[str, str],
-    link: Link,
-    places: Mapping[collisions.Place, str],
+    link: UpstreamLink,
+    places: Mapping[collisions.FoldedPlace, str],
 ) -> tuple[Reason, str] | None:
     """Return why a file can neither be held nor linked to, or None."""
     if link.lasts:
@@ -192,7 +192,7 @@ def _fault(
     return None
 
 
-def _is_unseen(old: FileRecord | None, link: Link) -> bool:
+def _is_unseen(old: FileRecord | None, link: UpstreamLink) -> bool:
     """Whether no page offers a refused file, so that it counts as not offered."""
     return old is None or (State(old.state) in _UNSEEN and not (link.lasts and old.linked))
 
@@ -295,7 +295,7 @@ def _target(old: FileRecord, *, is_linked: bool) -> State | None:
 
 
 def no_link(
-    link: Link, digests: Mapping[str, str], old: FileRecord | None
+    link: UpstreamLink, digests: Mapping[str, str], old: FileRecord | None
 ) -> tuple[Reason, str] | None:
     """Return why a page must not link to a file at the upstream, or None."""
     is_known = old is not None and (old.proof is not None or old.linked)

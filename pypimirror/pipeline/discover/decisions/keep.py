@@ -29,7 +29,7 @@ from pypimirror.catalog.queries import files, marks, projects, withdrawals
 from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import PROVEN, Cause, State
 from pypimirror.domain.model import File, ProjectName
-from pypimirror.pipeline.discover.decisions.held import as_file
+from pypimirror.pipeline.discover.decisions.comparing import as_file
 from pypimirror.pipeline.run import Run
 from pypimirror.select.metadata import Metadata
 

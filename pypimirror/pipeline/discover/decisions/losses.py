@@ -22,7 +22,7 @@ from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import OPEN, PROVEN, Cause, State
 from pypimirror.domain.filenames import version_text
 from pypimirror.domain.model import File, ProjectName, ProjectPage
-from pypimirror.pipeline.discover.decisions.held import as_before
+from pypimirror.pipeline.discover.decisions.comparing import as_before
 from pypimirror.pipeline.run import Run
 from pypimirror.select.metadata import Metadata
 

@@ -17,7 +17,7 @@ from pypimirror.catalog.queries import marks, totals
 from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.model import Claim, ProjectPage
-from pypimirror.pipeline.discover.decisions.held import contradiction
+from pypimirror.pipeline.discover.decisions.comparing import contradiction
 from pypimirror.pipeline.discover.decisions.merging import ConflictError, Terms, merge
 from pypimirror.pipeline.run import Run
 

@@ -73,9 +73,9 @@ class SimpleKind:
     ) -> Iterator[PageResult]:
         """Fetch pages, and follow their links if the configuration says so."""
         if any(upstream.follow_external for upstream, _ in jobs):
-            from pypimirror.pipeline.discover.links import following  # few upstreams need it
+            from pypimirror.pipeline.discover.links import followed_pages  # few upstreams need it
 
-            yield from following.pages(run, jobs)
+            yield from followed_pages.pages(run, jobs)
             return
         for result in run.fetch(job for _, job in jobs):
             assert isinstance(result, PageResult)

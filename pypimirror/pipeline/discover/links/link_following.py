@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import Download, File, LinkPage, Problem, Reason
 from pypimirror.download.protocol import FetchLinks, LinksResult
-from pypimirror.pipeline.discover import amounts
+from pypimirror.pipeline.discover import page_memory
 from pypimirror.pipeline.run import Run
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Start(Struct, frozen=True):
     page: LinkPage
 
 
-class Found(Struct):
+class FollowedLinks(Struct):
     """The results of following the links of one page."""
 
     files: list[File] = field(default_factory=list)  #: one for each link
@@ -42,9 +42,9 @@ class Found(Struct):
     failed: list[Problem] = field(default_factory=list)  #: links that could not be read
 
 
-def follow(run: Run, starts: Sequence[Start]) -> list[Found]:
+def follow(run: Run, starts: Sequence[Start]) -> list[FollowedLinks]:
     """Follow the links of all these pages. Return the results of each page, in order."""
-    found = [Found() for _ in starts]
+    found = [FollowedLinks() for _ in starts]
     downloads: list[list[Download]] = []
     pages: list[tuple[int, str]] = []
     for number, start in enumerate(starts):
@@ -107,8 +107,8 @@ def _ask(
     asked = list(dict.fromkeys((starts[number].remote, url) for number, url in links))
     jobs = (FetchLinks(n, *place, name_only=name_only) for n, place in enumerate(asked))
     answers: dict[tuple[str, str], LinksResult] = {}
-    links_left = amounts.MOST_LINKS
-    for result in amounts.ask(run, jobs, partial(_fetch, run)) if asked else ():
+    links_left = page_memory.MOST_LINKS
+    for result in page_memory.ask(run, jobs, partial(_fetch, run)) if asked else ():
         size = _number_of(result.page) if result.page is not None else 0
         is_held = size <= links_left
         links_left -= size if is_held else 0
@@ -133,12 +133,12 @@ def _too_many(result: LinksResult, url: str) -> LinksResult:
     """Return the failure of a page whose links would exceed the limit."""
     message = (
         f"{url} was not read: with it, the linked pages would have more than "
-        f"{amounts.MOST_LINKS} links. Lower max_links of the [[upstream]]."
+        f"{page_memory.MOST_LINKS} links. Lower max_links of the [[upstream]]."
     )
     return LinksResult(result.id, problem=Problem(Reason.TOO_LARGE, message, url=url))
 
 
-def _failed(run: Run, start: Start, result: LinksResult, found: Found) -> bool:
+def _failed(run: Run, start: Start, result: LinksResult, found: FollowedLinks) -> bool:
     """Whether a link could not be read. Note the failure in `found`, or in the log if it is
     harmless.
     """

@@ -26,7 +26,7 @@ from pypimirror.domain.model import (
 from pypimirror.domain.sizes import number_of
 from pypimirror.download.protocol import FetchLinks, FetchPage, LinksResult, ListResult, PageResult
 from pypimirror.pipeline.context.reading import Reading
-from pypimirror.pipeline.discover.links.link_following import Found, Start, follow
+from pypimirror.pipeline.discover.links.link_following import FollowedLinks, Start, follow
 from pypimirror.pipeline.run import Run
 from pypimirror.upstream.grouping import project_of
 
@@ -113,7 +113,7 @@ def _no_links(url: str, fault: str) -> Problem:
 
 
 def _sort(
-    run: Run, reading: Reading, upstream: UpstreamSection, result: LinksResult, found: Found
+    run: Run, reading: Reading, upstream: UpstreamSection, result: LinksResult, found: FollowedLinks
 ) -> None:
     """Assign every link to its project."""
     assert result.page is not None

@@ -15,7 +15,7 @@ from pypimirror.catalog.records import FileRecord
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import ProjectName, ProjectPage, Reason
 from pypimirror.pipeline.context.remotes import places
-from pypimirror.pipeline.discover.decisions.decide import Link
+from pypimirror.pipeline.discover.decisions.decide import UpstreamLink
 from pypimirror.pipeline.run import Run
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def links(
     page: ProjectPage,
     selected: Sequence[bool],
     held: Mapping[str, FileRecord],
-) -> Mapping[str, Link]:
+) -> Mapping[str, UpstreamLink]:
     """Return how to link to each file that our page links, or shall link, to the upstream.
 
     `place` is the alternate that the page came from, or "". `selected` has one value for each of
@@ -47,7 +47,7 @@ def links(
         return {}
     remote = remote_of(upstream, place or upstream.name)
     return {
-        file.filename: Link(
+        file.filename: UpstreamLink(
             lasts=lasts,
             fault=_fault(remote, file.url),
             provenance=file.provenance is not None and not _fault(remote, file.provenance),

@@ -26,7 +26,7 @@ from pypimirror.domain.model import (
 )
 from pypimirror.download.protocol import FetchList, ListResult
 from pypimirror.pipeline.discover.decisions import keep
-from pypimirror.pipeline.discover.decisions.held import as_file
+from pypimirror.pipeline.discover.decisions.comparing import as_file
 from pypimirror.pipeline.discover.kinds.registry import kind_of
 from pypimirror.pipeline.discover.lists import listings
 from pypimirror.pipeline.run import Run

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.domain.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
+from pypimirror.pipeline.discover.decisions.comparing import believed
 from pypimirror.pipeline.discover.decisions.decide import Decision, columns, decide
 from pypimirror.pipeline.discover.decisions.merging import Terms
-from pypimirror.pipeline.discover.decisions.held import believed
 from pypimirror.verify.proof import Proof, strongest
 
 A, B = "a" * 64, "b" * 64

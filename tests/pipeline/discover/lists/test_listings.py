@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pypimirror.doctor import examine
-from pypimirror.doctor.finding import State
+from pypimirror.doctor.finding import FindingState
 from pypimirror.domain.model import Reason
 from pypimirror.pipeline.summary import Summary
 from tests.corpus.build import make_wheel
@@ -30,7 +30,7 @@ def only(result: Summary) -> tuple[Reason, str]:
     return problem.reason, problem.message
 
 
-def found_by_doctor(mirror: Mirror) -> dict[str, State]:
+def found_by_doctor(mirror: Mirror) -> dict[str, FindingState]:
     check = examine.CHECKS["list"]
     return {f.name: f.state for f in examine._guarded("list", check, mirror.config)}
 
@@ -143,11 +143,11 @@ def test_a_list_whose_pages_are_nowhere_is_told_in_every_run(
         reason, message = only(result)
         assert reason is Reason.BAD_LIST
         assert "3 of the 3" in message
-    assert found_by_doctor(mirror) == {"list of sim0": State.FAILED}
+    assert found_by_doctor(mirror) == {"list of sim0": FindingState.FAILED}
     simulator.heal(rule)
     assert mirror.sync().state == "completed"
     assert mirror.projects == ["a", "b", "c"]
-    assert found_by_doctor(mirror) == {"list of sim0": State.OK}
+    assert found_by_doctor(mirror) == {"list of sim0": FindingState.OK}
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -293,7 +293,7 @@ def test_a_flat_page_of_files_is_refused_with_the_line_that_mends_it(
     assert 'kind = "links"' in only(result)[1]
     assert "no upstream answered" not in only(result)[1]
     if select != ["foo-bar"]:
-        assert found_by_doctor(mirror) == {"list of up0": State.FAILED}
+        assert found_by_doctor(mirror) == {"list of up0": FindingState.FAILED}
     mirror.change(kind="links")
     assert mirror.sync().state == "completed"
     assert mirror.has(FOO)
@@ -341,7 +341,7 @@ def test_without_a_list_names_go_on_and_globs_are_told_once(
     message = only(result)[1]
     assert "names do not" in message
     assert "has_list = false" in message
-    assert found_by_doctor(mirror) == {"list of sim0": State.WARNING}
+    assert found_by_doctor(mirror) == {"list of sim0": FindingState.WARNING}
     mirror.upstreams[0]["has_list"] = False
     mirror.configure()
     simulator.forget()

@@ -49,7 +49,7 @@ def _leads_on(result: PageResult) -> bool:
     return bool(result.linked.pages or result.linked.downloads)
 
 
-def _joined(result: PageResult, found: link_following.Found) -> PageResult:
+def _joined(result: PageResult, found: link_following.FollowedLinks) -> PageResult:
     """Add the files found behind the links of a page to the page.
 
     The result has no validators: those of the page say nothing about the linked pages.

@@ -13,9 +13,9 @@ from pypimirror.domain.addresses import basic
 from pypimirror.download.http import hosts
 from pypimirror.download.protocol import Remote
 from pypimirror.resolve import ways
-from pypimirror.resolve.child import NoAnswerError, ResolveError
-from pypimirror.resolve.gate import Gate
-from pypimirror.resolve.uv import Index, Question, Uv
+from pypimirror.resolve.child import NoResultError, ResolveError
+from pypimirror.resolve.proxy import ResolverProxy
+from pypimirror.resolve.uv import Indexes, ResolveRequest, Uv
 from tests.corpus.build import make_wheel
 from tests.download.proxying import TestProxy
 from tests.gateway import FILES, INDEX, address, gateway
@@ -51,7 +51,7 @@ def place(simulator: Simulator) -> str:
     return urlsplit(simulator.url).netloc
 
 
-def ask(gate: Gate, head: str, *, knows: bool = True) -> bytes:
+def ask(gate: ResolverProxy, head: str, *, knows: bool = True) -> bytes:
     """Send a request to the gate as it is, and return everything that comes."""
     parts = urlsplit(gate.url)
     assert parts.port is not None
@@ -64,15 +64,20 @@ def ask(gate: Gate, head: str, *, knows: bool = True) -> bytes:
     return said
 
 
-def resolved(resolver: Uv, simulator: Simulator, gate: Gate) -> dict[str, str]:
-    return chosen(resolver.resolve(Question(("app",)), Index(f"{simulator.url}", proxy=gate.url)))
+def resolved(resolver: Uv, simulator: Simulator, gate: ResolverProxy) -> dict[str, str]:
+    return chosen(
+        resolver.resolve(ResolveRequest(("app",)), Indexes(f"{simulator.url}", proxy=gate.url))
+    )
 
 
 def test_uv_asks_no_host_that_only_a_page_names(
     simulator: Simulator, away: Simulator, linked: IndexFile, resolver: Uv
 ) -> None:
     why = r"403 .*is not a host of the upstream 'sim'"
-    with Gate((Remote("sim", simulator.url),)) as gate, pytest.raises(NoAnswerError, match=why):
+    with (
+        ResolverProxy((Remote("sim", simulator.url),)) as gate,
+        pytest.raises(NoResultError, match=why),
+    ):
         resolved(resolver, simulator, gate)
     assert away.requests == []
     (said,) = gate.refused
@@ -83,7 +88,7 @@ def test_uv_asks_no_host_that_only_a_page_names(
 def test_uv_asks_a_host_that_the_configuration_names(
     simulator: Simulator, away: Simulator, linked: IndexFile, resolver: Uv
 ) -> None:
-    with Gate((Remote("sim", simulator.url, hosts=(place(away),)),)) as gate:
+    with ResolverProxy((Remote("sim", simulator.url, hosts=(place(away),)),)) as gate:
         assert resolved(resolver, simulator, gate) == {"app": "1.0"}
     assert away.requests and gate.refused == []
 
@@ -91,7 +96,7 @@ def test_uv_asks_a_host_that_the_configuration_names(
 def test_a_star_allows_no_private_address(
     simulator: Simulator, away: Simulator, linked: IndexFile
 ) -> None:
-    with Gate((Remote("sim", simulator.url, hosts=("*",)),)) as gate:
+    with ResolverProxy((Remote("sim", simulator.url, hosts=("*",)),)) as gate:
         said = ask(gate, f"GET {away.root}{linked.path}")
         assert said.startswith(b"HTTP/1.1 403 127.0.0.1 is at 127.0.0.1, which is not a public")
         for spelled in ("localhost", "[::1]", "[::ffff:127.0.0.1]"):
@@ -105,13 +110,13 @@ def test_redirects_are_held_by_the_same_rule(
     simulator: Simulator, away: Simulator, linked: IndexFile, resolver: Uv
 ) -> None:
     simulator.redirect("/simple/app/", f"{away.root}/simple/app/")
-    with Gate((Remote("sim", simulator.url),)) as gate, pytest.raises(ResolveError):
+    with ResolverProxy((Remote("sim", simulator.url),)) as gate, pytest.raises(ResolveError):
         resolved(resolver, simulator, gate)
     assert away.requests == [] and len(gate.refused) == 1
 
 
 def test_a_refused_connection_says_why(simulator: Simulator) -> None:
-    with Gate((Remote("sim", simulator.url),)) as gate:
+    with ResolverProxy((Remote("sim", simulator.url),)) as gate:
         said = ask(gate, "CONNECT internal.example:443")
     assert said.startswith(b"HTTP/1.1 403 https://internal.example is not a host of the upstream")
     assert said.endswith(b"set in the [[upstream]] 'sim': hosts = [\"internal.example\"]\n")
@@ -120,7 +125,7 @@ def test_a_refused_connection_says_why(simulator: Simulator) -> None:
 def test_one_upstream_allows_for_all_and_none_is_blamed_alone(
     simulator: Simulator, away: Simulator
 ) -> None:
-    with Gate((Remote("a", simulator.url), Remote("b", away.url))) as gate:
+    with ResolverProxy((Remote("a", simulator.url), Remote("b", away.url))) as gate:
         assert ask(gate, f"GET {away.url}").startswith(b"HTTP/1.1 200 ")
         said = ask(gate, "CONNECT internal.example:443")
     assert b"is not a host of any upstream" in said and b"`hosts` of the [[upstream]]" in said
@@ -129,7 +134,7 @@ def test_one_upstream_allows_for_all_and_none_is_blamed_alone(
 def test_a_connection_through_it_passes_bytes_both_ways() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with Gate((Remote("sim", f"https://127.0.0.1:{port}/simple/"),)) as gate:
+        with ResolverProxy((Remote("sim", f"https://127.0.0.1:{port}/simple/"),)) as gate:
             parts = urlsplit(gate.url)
             login = basic(parts.username or "", parts.password or "")
             with socket.create_connection(("127.0.0.1", parts.port or 0), 30) as sock:
@@ -146,7 +151,7 @@ def test_a_connection_through_it_passes_bytes_both_ways() -> None:
 
 
 def test_others_on_this_machine_cannot_use_it(simulator: Simulator) -> None:
-    with Gate((Remote("sim", simulator.url),)) as gate:
+    with ResolverProxy((Remote("sim", simulator.url),)) as gate:
         assert ask(gate, f"GET {simulator.url}", knows=False).startswith(b"HTTP/1.1 407 ")
         assert ask(gate, f"POST {simulator.url}").startswith(b"HTTP/1.1 400 ")
         assert ask(gate, "GET /simple/").startswith(b"HTTP/1.1 502 ")
@@ -159,7 +164,7 @@ def test_each_upstream_is_asked_through_its_own_proxy(
 ) -> None:
     with TestProxy({"index.invalid": simulator.server.port}, login=("me", "secret")) as proxy:
         behind = Remote("a", "http://index.invalid/simple/", proxy=proxy.url(kind, "me:secret"))
-        with Gate((behind, Remote("b", away.url))) as gate:
+        with ResolverProxy((behind, Remote("b", away.url))) as gate:
             assert ask(gate, "GET http://index.invalid/simple/").startswith(b"HTTP/1.1 200 ")
             assert ask(gate, f"GET {away.url}").startswith(b"HTTP/1.1 200 ")
             assert gate.failed == []
@@ -172,7 +177,7 @@ def test_each_upstream_is_asked_through_its_own_proxy(
 def test_tls_goes_through_a_proxy_by_a_connection(simulator: Simulator) -> None:
     with TestProxy({"index.invalid": simulator.server.port}) as proxy:
         remote = Remote("a", "https://index.invalid/simple/", hosts=("*",), proxy=proxy.url())
-        with Gate((remote,)) as gate:
+        with ResolverProxy((remote,)) as gate:
             parts = urlsplit(gate.url)
             login = basic(parts.username or "", parts.password or "")
             with socket.create_connection(("127.0.0.1", parts.port or 0), 30) as sock:
@@ -186,7 +191,7 @@ def test_tls_goes_through_a_proxy_by_a_connection(simulator: Simulator) -> None:
 
 
 def test_an_endless_head_ends(simulator: Simulator) -> None:
-    with Gate((Remote("sim", simulator.url),)) as gate:
+    with ResolverProxy((Remote("sim", simulator.url),)) as gate:
         port = urlsplit(gate.url).port
         sock = socket.create_connection(("127.0.0.1", port or 0), 30)
         with sock, pytest.raises(OSError, match=r"reset|pipe"):
@@ -203,9 +208,9 @@ def test_uv_reaches_an_index_over_tls_through_the_gate_alone(
         name, content = make_wheel("app", "1.0")
         index.add_file("app", name, content, core_metadata=True)
         url = f"{address(index, INDEX)}/simple/"
-        with Gate((Remote("sim", url, hosts=(FILES,)),)) as gate:
-            asked = Index(url, proxy=gate.url, ca_file=str(index.ca_file))
-            assert chosen(resolver.resolve(Question(("app",)), asked)) == {"app": "1.0"}
+        with ResolverProxy((Remote("sim", url, hosts=(FILES,)),)) as gate:
+            asked = Indexes(url, proxy=gate.url, ca_file=str(index.ca_file))
+            assert chosen(resolver.resolve(ResolveRequest(("app",)), asked)) == {"app": "1.0"}
 
 
 def test_a_gateway_must_prove_to_be_the_upstreams_own_host(

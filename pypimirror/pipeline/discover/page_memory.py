@@ -26,7 +26,7 @@ from pypimirror.download.protocol import FetchLinks, FetchPage, LinksResult, Pag
 from pypimirror.pipeline.run import Run
 
 Job = TypeVar("Job", FetchPage, FetchLinks)
-Result = TypeVar("Result", PageResult, LinksResult)
+R = TypeVar("R", PageResult, LinksResult)
 
 _SUM, _LIGHT = 32 << 20, 4 << 20  #: bytes
 _FEW, _MEDIUM = 16, 2 << 20
@@ -36,8 +36,8 @@ MOST_LINKS = 200_000
 
 
 def ask(
-    run: Run, jobs: Iterable[Job], answers: Callable[[Iterable[Job]], Iterator[Result]]
-) -> Iterator[Result]:
+    run: Run, jobs: Iterable[Job], answers: Callable[[Iterable[Job]], Iterator[R]]
+) -> Iterator[R]:
     """Fetch pages in any order, in rounds by size. `answers` fetches jobs of any size.
 
     Two large pages are never held at once, if the caller drops a page before it asks for the next.
@@ -55,8 +55,8 @@ def ask(
 
 
 def _of_size(
-    jobs: Iterable[Job], size: int | None, answers: Callable[[Iterable[Job]], Iterator[Result]]
-) -> Generator[Result, None, list[Job]]:
+    jobs: Iterable[Job], size: int | None, answers: Callable[[Iterable[Job]], Iterator[R]]
+) -> Generator[R, None, list[Job]]:
     """Fetch the pages of at most `size` bytes. Return the jobs whose pages are larger."""
     jobs = [msgspec.structs.replace(job, max_size=size) for job in jobs]
     by_id = {job.id: job for job in jobs}

@@ -1,4 +1,4 @@
-"""How the claims of an upstream fit the files in the catalog. No I/O.
+"""Compare the claims of an upstream with the files in the catalog. No I/O.
 
 This module answers whether claims can be about the bytes that are held. It corrects and completes a
 page before decisions are made. It does not make the decisions

@@ -2,7 +2,7 @@
 
 A resolver asks each host that a page names. So it gets this proxy, which lets through only the
 hosts that the configuration allows (`pypimirror.resolve.ways`), and answers everything else with
-403 and the reason. `Gate.refused` has these reasons, because resolvers hide them.
+403 and the reason. `ResolverProxy.refused` has these reasons, because resolvers hide them.
 
 It answers `CONNECT host:port` and plain requests with a whole address, if the caller knows its
 password. Other users of this machine do not know the password.
@@ -39,7 +39,7 @@ _OWN = (b"connection", b"proxy-connection", b"proxy-authorization", b"keep-alive
 _RESET = struct.pack("ii", 1, 0)  # for SO_LINGER: the end is no proper one
 
 
-class Gate:
+class ResolverProxy:
     """Runs while it is entered."""
 
     def __init__(self, remotes: tuple[Remote, ...], timeout: float = 30.0) -> None:
@@ -54,7 +54,7 @@ class Gate:
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        threading.Thread(target=self._accept, daemon=True, name="gate").start()
+        threading.Thread(target=self._accept, daemon=True, name="proxy").start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,7 +67,7 @@ class Gate:
     @property
     def url(self) -> str:
         """Its address with the password, for the resolver alone."""
-        return f"http://gate:{self._password}@127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"http://proxy:{self._password}@127.0.0.1:{self._listener.getsockname()[1]}"
 
     def _accept(self) -> None:
         while True:
@@ -92,7 +92,7 @@ class Gate:
         head, rest = read_head(sock, self._timeout)
         first, *lines = head.split(b"\r\n")
         asked = _REQUEST.fullmatch(first)
-        login = f"proxy-authorization: {basic('gate', self._password)}".encode()
+        login = f"proxy-authorization: {basic('proxy', self._password)}".encode()
         if not any(hmac.compare_digest(_normal(line), _normal(login)) for line in lines):
             _refuse(sock, 407, "This is for the resolver of one run")
         elif asked is None or rest:
