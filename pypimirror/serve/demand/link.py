@@ -133,6 +133,8 @@ class Link:
         try:
             for said in _lines(connection):
                 self._hear(said)
+        except ConnectionError:  # it was killed, and had not read everything
+            return "The fetcher ended"
         except (OSError, msgspec.MsgspecError) as error:
             return f"The fetcher cannot be understood ({error})"
         finally:

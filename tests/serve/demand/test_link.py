@@ -35,3 +35,14 @@ def test_who_asks_before_an_answer_is_noted_gets_that_answer() -> None:
     assert link.ask("six") is not question  # and nobody believes it longer than that
     theirs.close()
     talking.join()
+
+
+def test_a_fetcher_that_is_killed_with_questions_unread_has_just_ended() -> None:
+    link = Link(lambda _: None)
+    link.begin()
+    ours, theirs = socket.socketpair()
+    talking = gevent.spawn(link.talk, ours)
+    link.ask("six")
+    socket.wait_read(theirs.fileno())
+    theirs.close()
+    assert talking.get() == "The fetcher ended"
