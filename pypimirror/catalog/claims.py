@@ -228,8 +228,9 @@ class Worker(Expiring):
             state, message = LOST, str(self.lost)
         try:
             with self._catalog.aside() as connection:
-                if workers.end(connection, self.id, state, message):
-                    claims.drop(connection, [self.id])
+                # Claims first, like `drop`: otherwise both could wait for each other.
+                claims.drop(connection, [self.id])
+                workers.end(connection, self.id, state, message)
         except SQLAlchemyError as error:  # then they expire
             log.warning("the claims could not be given back: %s", engines.message(error))
 

@@ -23,12 +23,13 @@ from pypimirror.catalog.holder import Holder, Machine, this_machine, this_proces
 from pypimirror.catalog.lease import Pace
 from pypimirror.catalog.queries import projects, runs
 from pypimirror.catalog.queries.work import claims as rows
-from pypimirror.catalog.queries.work import workers
+from pypimirror.catalog.queries.work import requests, workers
 from pypimirror.catalog.records import WorkerRecord
 from pypimirror.catalog.schema import projects as table
 from pypimirror.domain.model import ProjectName
 from pypimirror.storage.posix import PosixStorage
 from pypimirror.storage.workspace import Workspace
+from tests.on_demand.site import until
 
 ELSEWHERE = Holder(Machine("far", "m", "b", "pid:[1]"), 7, 1, "t")
 
@@ -274,6 +275,26 @@ def test_nobody_takes_over_from_a_worker_in_the_middle_of_a_commit(
             assert found == [(1, 2, 3, 4, 5, 6, 7)]
     with catalog.read() as connection:
         assert projects.by_name(connection, ["in-time"])
+
+
+def test_claims_are_given_back_while_another_thread_gives_some_back(
+    catalog: Catalog, run_id: int, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fetcher ends while its keeper ends a turn."""
+    if database == "sqlite":
+        pytest.skip("one writes at a time")
+    worker = Worker(catalog, run_id, ELSEWHERE, lease.PACE)
+    worker.begin("child", "1")
+    ending = threading.Thread(target=worker.give_back)
+    with catalog.write() as connection:
+        requests.take_turns(connection)
+        ending.start()
+        waiting = text("SELECT 1 FROM pg_locks WHERE NOT granted")
+        until(lambda: connection.execute(waiting).first())
+        worker.drop(connection, 0, {})
+    ending.join()
+    assert not caplog.records
+    assert [row.state for row in all_workers(catalog, run_id)] == ["completed"]
 
 
 def test_two_that_claim_at_the_same_time_get_different_projects(

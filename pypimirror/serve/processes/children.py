@@ -120,6 +120,8 @@ class Children:
                 channel.hang_up()
             for message in channel.messages():
                 self._hear(message)
+        except ConnectionError:  # it was killed, and had not read everything
+            return "ended"
         except (OSError, msgspec.MsgspecError) as error:
             return f"cannot be understood ({error}), and ended"
         finally:

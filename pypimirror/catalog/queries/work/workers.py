@@ -120,11 +120,11 @@ def _progress() -> Update:
     return mine.values(batches=bindparam("b"), projects=bindparam("p"), counts=bindparam("c"))
 
 
-def end(connection: Connection, worker_id: int, state: str, message: str) -> bool:
-    """Record how a worker ended. Return False if others have recorded that it was lost."""
+def end(connection: Connection, worker_id: int, state: str, message: str) -> None:
+    """Record how a worker ended, unless others have recorded that it was lost."""
     mine = update(workers).where(workers.c.id == worker_id, _is_working)
     values = {"state": state, "ended_at": time.time(), "message": message or None}
-    return connection.execute(mine.values(**values)).rowcount == 1
+    connection.execute(mine.values(**values))
 
 
 def others(connection: Connection, run_id: int, but: int) -> list[OtherWorker]:
