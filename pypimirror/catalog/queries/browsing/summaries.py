@@ -104,6 +104,9 @@ def described(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
 
 def dependents(connection: Connection, project: str, limit: int) -> list[str]:
     """Return the names of projects on this mirror whose newest release requires `project`."""
+    if connection.dialect.name == "postgresql":
+        # For a project that many require, its plan would first collect all their rows.
+        connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
     rows = prepared.rows(connection, _dependents(limit), {"project": project})
     return sorted(row[0] for row in rows)
 
