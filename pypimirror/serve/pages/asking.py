@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import math
 import re
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from pypimirror.serve.pages.messages import (
 
 #: Seconds for which an answer is used again.
 FRESH = 30.0
-#: Seconds that the child may take for an answer.
+#: Seconds that the child may take for an answer. It may take a tenth longer.
 PATIENCE = 30.0
 #: Requests that may wait for the child.
 WAITING = 32
@@ -76,6 +77,7 @@ class Pages:
         self._command = [sys.executable, "-P", "-m", "pypimirror.serve.pages.program", str(config)]
         self._child: subprocess.Popen[bytes] | None = None
         self._asking = threading.Lock()  # gevent's, in the server
+        self._late = math.inf  # when the child must have answered, by the monotonic clock
         self._waiting = 0
         self._kept: OrderedDict[PageRequest, _Page] = OrderedDict()
         self._size = 0
@@ -137,12 +139,11 @@ class Pages:
             self.close()
             pipe = subprocess.PIPE
             self._child = subprocess.Popen(self._command, stdin=pipe, stdout=pipe)
+            threading.Thread(target=self._watch, args=(self._child,), daemon=True).start()
         child = self._child
         assert child.stdin is not None
         assert child.stdout is not None
-        late = threading.Timer(PATIENCE, child.kill)  # then its output ends
-        late.daemon = True
-        late.start()
+        self._late = time.monotonic() + PATIENCE
         try:
             child.stdin.write(encode(asked) + b"\n")
             child.stdin.flush()
@@ -152,7 +153,16 @@ class Pages:
             answer = read_answer(line)
             return answer, _exactly(child.stdout, answer.length)
         finally:
-            late.cancel()
+            self._late = math.inf
+
+    def _watch(self, child: subprocess.Popen[bytes]) -> None:
+        """End the child if it is late; then its output ends. A timer for each request costs more
+        than all the rest of asking.
+        """
+        while child is self._child and child.poll() is None:
+            time.sleep(PATIENCE / 10)
+            if time.monotonic() > self._late:
+                child.kill()
 
     def _keep(self, asked: PageRequest, page: _Page) -> None:
         if old := self._kept.pop(asked, None):
