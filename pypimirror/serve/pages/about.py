@@ -47,6 +47,8 @@ _ATTRIBUTES: dict[str, set[str]] = {
     "td": {"colspan", "rowspan"},
 }
 _HEADING = re.compile(r"<(/?)h([1-6])>")
+#: A link to a place in the description, or beside it in a repository: neither exists here.
+_RELATIVE_LINK = re.compile(r'<a href="(?!https?:|mailto:)[^"]*"[^>]*>', re.IGNORECASE)
 #: A link around a picture has no text once the picture is gone.
 _EMPTY_LINK = re.compile(r'<a(?: href="[^"]*")?(?: rel="[^"]*")?>\s*</a>')
 
@@ -173,7 +175,9 @@ def _rendered(text: str, kind: str) -> str | None:
     if kind == "text/markdown":
         from readme_renderer import markdown
 
-        html = markdown.render(text)
+        # `render` would also colour code, and clean the HTML for a page with colours and pictures.
+        make = markdown.variants.get("GFM")
+        html = None if make is None else make(text)
     elif kind == "text/plain":
         return None
     else:  # the default of core metadata
@@ -181,6 +185,7 @@ def _rendered(text: str, kind: str) -> str | None:
 
         from readme_renderer import rst
 
+        rst.SETTINGS |= {"syntax_highlight": "none", "section_self_link": False}
         html = rst.render(text, stream=io.StringIO())
     return None if html is None else cleaned(html)
 
@@ -195,7 +200,7 @@ def cleaned(html: str) -> str:
         url_schemes={"http", "https", "mailto"},
         link_rel="nofollow noopener",
     )
-    html = _EMPTY_LINK.sub("", html)
+    html = _EMPTY_LINK.sub("", _RELATIVE_LINK.sub("<a>", html))
     level = 2  # of the heading above the description
 
     def below(found: re.Match[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 from packaging.utils import InvalidName, canonicalize_name
@@ -15,16 +15,20 @@ from pypimirror.catalog.queries.browsing.shown import ShownFile, ShownProject
 from pypimirror.domain import bounded
 from pypimirror.domain.errors import PypimirrorError
 from pypimirror.domain.layout import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
-from pypimirror.domain.model import ProjectName
+from pypimirror.domain.model import File, ProjectName
+from pypimirror.select.facts import Verdict
 from pypimirror.serve.install import install_commands
 from pypimirror.serve.pages import releases
 from pypimirror.serve.pages.about import About, line, read_file
 from pypimirror.serve.pages.releases import ShownRelease
-from pypimirror.serve.pages.site import Site
+from pypimirror.serve.pages.site import More, Site, ago
 from pypimirror.serve.pages.visit import Made, Visit, redirect
 
 #: Most versions and files on one page, unless all are requested; a page then has at most 50 KB.
 _VERSIONS, _FILES = 40, 30
+#: Keys of `[select]` that decide by the version alone.
+_OF_VERSIONS = {"projects", "exclude", "versions", "exclude_versions", "prereleases"}
+_COMES = "If an upstream has it, it comes when an installer asks for it."
 #: Most dependents and requirements that are named.
 _NAMED = 100
 
@@ -74,8 +78,7 @@ def page(site: Site, visit: Visit) -> Made:
     with site.reader.read() as connection:
         found = _find(connection, project, details=visit.sees_details)
         if found is None:
-            why_not = _why_not(site, visit, connection, project)
-            return site.missing(visit, why_not, search=project)
+            return _missing(site, visit, connection, project)
         if len(visit.parts) == 3:
             return _show(site, visit, connection, found, None)
         version = bounded.version(visit.parts[2])
@@ -85,9 +88,8 @@ def page(site: Site, visit: Visit) -> Made:
                 or (release.is_valid and release.order[1] == version)
             ):
                 return _show(site, visit, connection, found, release)
-    return site.missing(
-        visit, f"This mirror knows no version {line(visit.parts[2], 60)} of {project}."
-    )
+        why = _why_no_version(site, visit, connection, found.row)
+    return site.missing(visit, why, More(f"project/{project}/", f"All versions of {project}"))
 
 
 def _find(connection: Connection, project: ProjectName, *, details: bool) -> _Found | None:
@@ -102,25 +104,68 @@ def _find(connection: Connection, project: ProjectName, *, details: bool) -> _Fo
     return _Found(row, grouped, summaries.dependents(connection, project, _NAMED + 1))
 
 
-def _why_not(site: Site, visit: Visit, connection: Connection, project: ProjectName) -> str:
-    """Return why a project is not here, as far as the selection explains it."""
+def _missing(site: Site, visit: Visit, connection: Connection, project: ProjectName) -> Made:
+    """Say why a project is not here, as far as the selection explains it."""
+    more = More(f"search?q={project}", "Search for similar names")
     try:
         verdict = site.selection(connection).explain_project(project)
-        comes = bool(site.config.on_demand.projects) and site.policy.project(project)
+        on_demand = bool(site.config.on_demand.projects)
+        asked = site.policy.explain_project(project) if on_demand else verdict
     except (PypimirrorError, OSError):
-        return f"{project} is not on this mirror."
-    if comes:
-        return (
-            f"{project} is not on this mirror yet. If an upstream has it, it comes when an "
-            "installer asks for it."
-        )
+        return site.missing(visit, f"{project} is not on this mirror.", more)
+    if on_demand and asked.selected:
+        command = install_commands(f"{visit.root}simple/", project)["pip"]
+        text = f"{project} is not on this mirror yet. {_COMES}"
+        return site.missing(visit, text, replace(more, command=command))
     if not verdict.selected:
-        fact = f": {verdict.fact}" if visit.sees_details else ""
-        return f"{project} is not on this mirror, because [{verdict.rule}] leaves it out{fact}."
-    return (
+        named = asked.rule != "on_demand.projects"  # or it is only no entry of these
+        why = _refusal(visit, asked if named else verdict)
+        text = f"{project} is not on this mirror, because {why}."
+        return site.missing(visit, text, more)
+    text = (
         f"{project} is not on this mirror. It would be mirrored, so no upstream had it at the last "
         "sync. Check its name."
     )
+    return site.missing(visit, text, more)
+
+
+def _why_no_version(site: Site, visit: Visit, connection: Connection, row: ShownProject) -> str:
+    """Return why a version is not here, as far as the configuration explains it."""
+    text, project = visit.parts[2], ProjectName(row.name)
+    shown = f"version {line(text, 60)} of {project}"
+    if bounded.version(text) is None:
+        return f"This mirror knows no {shown}."
+    # An entry or a rule about versions refuses it in any form.
+    forms = (f"{project}-{text}.tar.gz", f"{project}-{text}-py3-none-any.whl")
+    try:
+        on_demand = bool(site.config.on_demand.projects) and site.policy.project(project)
+        selection = site.policy if on_demand else site.selection(connection)
+        verdicts = selection.explain(project, [File(form, "") for form in forms], site.now())
+    except (PypimirrorError, OSError):
+        return f"This mirror knows no {shown}."
+    if on_demand and any(verdict.selected for verdict in verdicts):
+        return f"This mirror has no {shown} yet. {_COMES}"
+    if all(map(_is_of_version, verdicts)):
+        return f"This mirror has no {shown}, because {_refusal(visit, verdicts[0])}."
+    when = "" if row.checked_at is None else f", {ago(row.checked_at, site.now())}"
+    return (
+        f"This mirror knows no {shown}. No upstream offered it when the page of {project} was last "
+        f"fetched{when}, or [select] leaves out all of its files."
+    )
+
+
+def _is_of_version(verdict: Verdict) -> bool:
+    """Whether it leaves a file out because of its version."""
+    key = verdict.rule.removeprefix("select.")
+    return not verdict.selected and (key == verdict.rule or key.rpartition(".")[2] in _OF_VERSIONS)
+
+
+def _refusal(visit: Visit, verdict: Verdict) -> str:
+    """Return what leaves something out. An entry may come from a file, so its place is a path."""
+    if visit.sees_details:
+        return f"[{verdict.rule}] leaves it out: {verdict.fact}"
+    is_key = verdict.rule.startswith(("select.", "on_demand."))
+    return f"[{verdict.rule if is_key else 'select'}] leaves it out"
 
 
 def _show(

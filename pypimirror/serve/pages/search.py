@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import NamedTuple
+
 import msgspec
 
+from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries.browsing import search as queries
 from pypimirror.domain import documents
 from pypimirror.serve.pages.site import Site
@@ -11,15 +15,29 @@ from pypimirror.serve.pages.visit import Made, Visit, document
 
 #: Most results.
 _PAGE, _MOST = 50, 200
+#: A requirement, which people paste: a name, and extras, versions or a marker behind it.
+_REQUIREMENT = re.compile(
+    r"([A-Z0-9._-]+) *(?:\[[^]]*\] *)?"
+    r"(?:$|[;@(<>!~]|={2,3} *(v?[0-9][A-Z0-9.+!]*(?=$|[ ;,)]))?).*",
+    re.ASCII | re.IGNORECASE,
+)
+#: A name and a version.
+_WITH_VERSION = re.compile(r"(\S+) (v?[0-9][A-Z0-9.+!]*)", re.ASCII | re.IGNORECASE)
+
+
+class _Found(NamedTuple):
+    hits: list[queries.Hit]
+    name: str  #: what was searched for
+    version: str = ""  #: "": none was asked for
 
 
 def page(site: Site, visit: Visit) -> Made:
     """Make the page at `/search?q=`."""
     asked = _asked(visit)
     with site.reader.read() as connection:
-        hits = queries.search(connection, asked, _PAGE + 1)
-    more = len(hits) > _PAGE
-    return site.page(visit, "search.html", asked=asked, hits=hits[:_PAGE], more=more)
+        found = _find(connection, asked, _PAGE + 1)
+    hits, more = found.hits[:_PAGE], len(found.hits) > _PAGE
+    return site.page(visit, "search.html", asked=asked, hits=hits, more=more, found=found)
 
 
 def twin(site: Site, visit: Visit) -> Made:
@@ -28,12 +46,22 @@ def twin(site: Site, visit: Visit) -> Made:
     given = visit.arguments.get("limit", "")
     limit = min(max(int(given), 1), _MOST) if given.isdecimal() and given.isascii() else _PAGE
     with site.reader.read() as connection:
-        hits = queries.search(connection, asked, limit)
+        hits = _find(connection, asked, limit).hits
     found: documents.SearchResults = {
         "query": asked,
         "results": [{"name": hit.name, "summary": hit.summary} for hit in hits],
     }
     return document(msgspec.json.encode(found))
+
+
+def _find(connection: Connection, asked: str, limit: int) -> _Found:
+    """Search. Of a requirement, and of a name with a version that nothing has, the name counts."""
+    if said := _REQUIREMENT.fullmatch(asked):
+        return _Found(queries.search(connection, said[1], limit), said[1], said[2] or "")
+    hits = queries.search(connection, asked, limit)
+    if not hits and (said := _WITH_VERSION.fullmatch(asked)):
+        return _Found(queries.search(connection, said[1], limit), said[1], said[2])
+    return _Found(hits, asked)
 
 
 def _asked(visit: Visit) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,15 @@ STATIC = ("style.css", "pages.js", "icon.svg")
 
 class CatalogAwayError(Exception):
     """The catalog does not answer. The message is for the log: it may contain a path."""
+
+
+@dataclass(frozen=True)
+class More:
+    """What a page with a message offers besides."""
+
+    link: str = ""  #: an address, relative to the mirror's root
+    words: str = ""  #: of the link
+    command: str = ""  #: to install
 
 
 class CatalogReader:
@@ -166,17 +176,20 @@ class Site:
         return found.render(up=visit.up, visit=visit, now=self.now(), **values)
 
     def message(
-        self, visit: Visit, status: int, text: str, title: str = "", search: str = ""
+        self, visit: Visit, status: int, text: str, title: str = "", more: More | None = None
     ) -> Made:
-        """Return a page with only a message, and a link to the search for `search`."""
-        said = {"title": title, "text": text, "search": search}
+        """Return a page with only a message."""
+        said = {"title": title, "text": text, "more": more or More()}
         return self.page(visit, "message.html", status=status, **said)
 
     def missing(
-        self, visit: Visit, text: str = "There is no such page on this mirror.", search: str = ""
+        self,
+        visit: Visit,
+        text: str = "There is no such page on this mirror.",
+        more: More | None = None,
     ) -> Made:
         """Return the answer for a page that does not exist."""
-        return self.message(visit, 404, text, "Not here", search)
+        return self.message(visit, 404, text, "Not here", more)
 
     def is_new(self) -> bool:
         """Whether the mirror root has no list of projects, because no sync has written one yet."""

@@ -128,6 +128,58 @@ def test_what_clients_may_ask_for_is_not_said_to_be_left_out(
     assert b"because [select.projects] leaves it out" in ask("/project/attrs/").body
 
 
+@pytest.mark.sqlite
+def test_it_says_why_a_version_is_not_here(
+    mirror: Mirror, simulator: Simulator, ask: Ask, site: Site
+) -> None:
+    offer(simulator, "six", "1.0", "2.0")
+    mirror.select("six>=2")
+    mirror.sync()
+    site.config = mirror.config
+    left_out, unknown, none = (ask(f"/project/six/{v}/") for v in ("1.0", "3.0", "$(id)"))
+    assert {made.head.status for made in (left_out, unknown, none)} == {404}
+    assert b"no version 1.0 of six, because [select.projects] leaves it out" in left_out.body
+    assert b"No upstream offered it when the page of six was last fetched, less" in unknown.body
+    assert b"This mirror knows no version $(id) of six." in none.body
+    assert b'<a href="../../../project/six/">All versions of six</a>' in left_out.body
+
+
+@pytest.mark.sqlite
+def test_it_says_how_to_get_a_project_that_comes_on_demand(
+    mirror: Mirror, simulator: Simulator, ask: Ask, site: Site
+) -> None:
+    offer(simulator, "held", "1.0")
+    mirror.select("held==1.0", exclude=["evil"])
+    mirror.configure(on_demand={"projects": ["*"]})
+    mirror.sync()
+    site.config = mirror.config
+    made = ask("/project/six/")
+    assert made.head.status == 404
+    assert b"it comes when an installer asks for it" in made.body
+    assert b"pip install --index-url http://h/simple/ --trusted-host h six<" in made.body
+    assert b"[select.exclude] leaves it out" in ask("/project/evil/").body
+    assert b"no version 2.0 of held yet. If an" in ask("/project/held/2.0/").body
+
+
+@pytest.mark.sqlite
+def test_what_leaves_a_project_out_is_no_path_for_the_public(
+    mirror: Mirror, simulator: Simulator, ask: Ask, site: Site
+) -> None:
+    entries = mirror.base / "refused.txt"
+    entries.write_text("six==1.0\nevil\n")
+    offer(simulator, "six", "1.0", "2.0")
+    mirror.configure(select={"exclude": [f"-r {entries}"]})
+    mirror.sync()
+    for path in ("/project/evil/", "/project/six/1.0/"):
+        for status, is_shown in (("public", False), ("local", True)):
+            mirror.configure(serve={"status": status})
+            site.config = mirror.config
+            made = ask(path)
+            assert made.head.status == 404
+            assert b"leaves it out" in made.body
+            assert (str(entries).encode() in made.body) is is_shown
+
+
 def test_other_spellings_lead_to_the_page(ask: Ask) -> None:
     for path, place in {
         "/project/Six_X/": "/project/six-x/",
@@ -245,6 +297,32 @@ def test_a_hostile_description_shows_as_text(kind: str) -> None:
 def test_links_of_a_description_are_not_followed_by_robots() -> None:
     html = described("[good](https://e.example/)", "text/markdown")
     assert 'rel="nofollow noopener"' in html
+
+
+@pytest.mark.parametrize("target", ["#usage", "docs/x.md", "../../simple/", "//e.example/", "/x"])
+def test_links_of_a_description_that_lead_nowhere_here_are_none(target: str) -> None:
+    for kind, text in (
+        ("text/markdown", f"See [this]({target})."),
+        ("text/x-rst", f"See `this <{target}>`_."),
+        ("text/markdown", f"<a HREF='{target}' title=x>See</a> this"),
+    ):
+        html = described(text, kind)
+        assert "href" not in html
+        assert "See" in html
+        assert "this" in html
+
+
+@pytest.mark.parametrize("kind", ["text/markdown", "text/x-rst"])
+def test_code_in_a_description_stays_as_it_is(kind: str) -> None:
+    code = "if a < b:\n    print('&amp;')"
+    indented = code.replace("\n", "\n    ")
+    text = {
+        "text/markdown": f"Use it:\n\n```python\n{code}\n```\n",
+        "text/x-rst": f"Use it:\n\n.. code-block:: python\n\n    {indented}\n",
+    }[kind]
+    html = described(text, kind)
+    assert re.search(r"<pre>(<code>)?if a &lt; b:\n    print\(", html)
+    assert "&amp;amp;" in html
 
 
 def test_headings_of_a_description_are_below_ours() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import pytest
@@ -58,6 +60,10 @@ BEST = {
     "gener+client": "httpx",
     "publish+basic": "zope-event",
     "h+t+t+p": "",
+    "requests+2.0": "requests",
+    "requests==2.0": "requests",
+    "requests[socks]>=2;+python_version>'3'": "requests",
+    "zope.event+@+https://e.example/": "zope-event",
 }
 ODD = ["", "%20", '"', "*", "a%22b", "-", "NEAR(", "name:", "%00", "%FF", "'", "x:*%20|", "&amp"]
 
@@ -71,6 +77,16 @@ def test_the_best_project_is_first(find: Find) -> None:
 def test_no_question_breaks_the_search(find: Find) -> None:
     for question in ODD:
         find(question)
+
+
+def test_a_version_that_was_asked_for_has_a_link(ask: Ask, filled: Mirror) -> None:
+    for question in ("six==1.0", "six 1.0", "six == v1.0 ; python_version > '3'"):
+        assert re.search(
+            rb'project/six/v?1.0/">Version', ask("/search", f"q={quote(question)}").body
+        )
+    for question in ("six>=1.0", "six==1.*", "six"):
+        assert b"Version" not in ask("/search", f"q={quote(question)}").body
+    assert b'project/absent/">see why' in ask("/search", "q=absent%3D%3D1.0").body
 
 
 def test_results_have_a_limit(find: Find) -> None:
