@@ -1,7 +1,7 @@
 """Read the core metadata of a wheel right after its download, if the wheel is simple.
 
 Nearly every wheel is simple: it has a small directory at its very end and one METADATA, stored or
-deflated. Then no other process has to open the file again. Verification workers read all other
+deflated, besides those of vendored projects. Then no other process has to open the file again. Verification workers read all other
 wheels, because there a file that takes memory or time harms no other job. This module reads at most
 `TAIL` + `LARGEST` bytes, by offset, and unpacks at most `LARGEST`. Its answer is that of
 `pypimirror.verify.wheels.core_metadata`, or None.
@@ -68,7 +68,7 @@ def _find(tail: bytes, size: int) -> tuple[bytes, int, int, int, int, int, int, 
     if not is_plain or start < 0 or offset + directory != size - _END.size:
         return None
     # A locator of zip64 before the end record would name another directory.
-    if tail.count(_SUFFIX, start, at) != 1 or tail.startswith(b"PK\6\7", at - 20):
+    if tail.startswith(b"PK\6\7", at - 20):
         return None
     found = None
     offsets = [offset]
@@ -79,15 +79,19 @@ def _find(tail: bytes, size: int) -> tuple[bytes, int, int, int, int, int, int, 
         name = tail[place + _ENTRY.size : place + _ENTRY.size + named]
         if mark != b"PK\1\2" or extra or version > _NEWEST or not name.isascii():
             return None
+        if b"\0" in name:  # others see only what is before it
+            return None
         offsets.append(where)
-        if name.endswith(_SUFFIX):
+        # Projects that a wheel vendors have theirs in deeper directories.
+        if name.endswith(_SUFFIX) and name.count(b"/") == 1:
+            if found is not None:
+                return None
             found = name, flags, method, crc, packed, length, where
         place += _ENTRY.size + named + noted
     if found is None or place != at:
         return None
     name, flags, method, crc, packed, length, where = found
-    is_name = b"\0" not in name and name.count(b"/") == 1 and name != _SUFFIX
-    if not is_name or packed > LARGEST or length > LARGEST or where >= offset:
+    if name == _SUFFIX or packed > LARGEST or length > LARGEST or where >= offset:
         return None
     end = min(other for other in offsets if other > where)
     return name, flags, method, crc, packed, length, where, end

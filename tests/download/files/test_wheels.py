@@ -40,6 +40,8 @@ def packed(method: int = zipfile.ZIP_DEFLATED, before: bytes = b"", after: bytes
 
 
 NOISE = random.Random(1).randbytes(300_000)
+#: As setuptools does.
+VENDORING = pack_zip({f"six/_vendor/{NAME}": b"Name: other\n", NAME: METADATA})
 
 
 @pytest.mark.parametrize(
@@ -49,8 +51,9 @@ NOISE = random.Random(1).randbytes(300_000)
         packed(zipfile.ZIP_STORED),
         packed(before=NOISE),
         packed(after=NOISE),
+        VENDORING,
     ],
-    ids=["usual", "stored", "large", "far-from-the-end"],
+    ids=["usual", "stored", "large", "far-from-the-end", "vendoring"],
 )
 def test_a_usual_wheel_is_simple(tmp_path: Path, content: bytes) -> None:
     found = simple(tmp_path / "1.part", content)
@@ -76,6 +79,7 @@ def with_comment() -> bytes:
         pack_zip({"six/__init__.py": b""}),
         pack_zip({NAME: METADATA, "a-1.dist-info/METADATA": METADATA}),
         pack_zip({"deep/" + NAME: METADATA}),
+        pack_zip({NAME: METADATA, "six/before.py": b""}).replace(b"six/before.py", b"six/befor\0.py"),
         pack_zip({".dist-info/METADATA": METADATA}),
         pack_zip({NAME: METADATA, "six/ä.py": b""}),
         packed(zipfile.ZIP_STORED).replace(b"Name", b"Nome"),
@@ -90,6 +94,7 @@ def with_comment() -> bytes:
         "none",
         "two",
         "deep",
+        "cut-name",
         "nameless",
         "foreign",
         "checksum",
@@ -115,7 +120,9 @@ def test_a_directory_that_is_large_is_left_to_others(tmp_path: Path) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(
-    content=st.sampled_from([packed(), packed(zipfile.ZIP_STORED), make_wheel("six", "1.0")[1]]),
+    content=st.sampled_from(
+        [packed(), packed(zipfile.ZIP_STORED), make_wheel("six", "1.0")[1], VENDORING]
+    ),
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=3),
 )
 def test_never_another_answer_than_the_thorough_reader(
