@@ -7,10 +7,10 @@ process and the pipes of one child. The child's module defines its jobs; nothing
 The rules:
 
 * A child first gets one hello line, then jobs. It answers each with one result of the same `id`.
-* Children start with the first job, and only as many as there is work for.
-* A job goes to the child with the least work, measured in `Job.cost`. If children announce that
-  they are up (`announces`), others get the jobs of a starting child, up to
-  `ENOUGH_WHILE_ONE_STARTS`.
+* Children start with the first job. Another one starts when all have enough work: half of what
+  each may have in progress, measured in `Job.cost`.
+* A job goes to the child with the least work. If children announce that they are up (`announces`),
+  others get the jobs of a starting child, until they have twice as much.
 * The jobs of a dead child go to another child once. If that dies, too, `Job.failed` answers.
 * Children that do one job at a time, in order (`in_order`), died because of the oldest job. The
   other jobs are not blamed, and are given away first. `Job.cost` limits their queues.
@@ -37,10 +37,6 @@ import msgspec
 from pypimirror.domain.model import Problem, PypimirrorError, Reason
 from pypimirror.system.children import GRACE, Child
 
-#: Work that a child gets before another child is started, measured in `Job.cost`.
-ENOUGH_FOR_ONE = 16
-#: Work that a child gets while another one is starting.
-ENOUGH_WHILE_ONE_STARTS = 32
 #: Most jobs that are taken from the caller before results are checked again.
 BATCH = 64
 
@@ -311,13 +307,13 @@ class Workers(Generic[J, R]):
         if self._stopped is not None:
             raise self._stopped
         best = min(self._children, key=_load_of, default=None)
-        is_busy = best is None or best.load >= ENOUGH_FOR_ONE
+        is_busy = best is None or best.load >= self._in_flight // 2
         if best is None or (is_busy and len(self._children) < self._processes):
             best = self._start()
         if not self._announces or best.is_up:
             return best
         up = min((c for c in self._children if c.is_up), key=_load_of, default=best)
-        return up if up.load < ENOUGH_WHILE_ONE_STARTS else best
+        return up if up.load < self._in_flight else best
 
     def _start(self) -> _Worker:
         try:
@@ -334,9 +330,7 @@ class Workers(Generic[J, R]):
         """Pass the lines of a child to the runs that wait for them."""
         events: defaultdict[_Run, list[_Event]] = defaultdict(list)
         answers: list[Any] = []
-        for line in lines:
-            if not line:
-                continue
+        for line in filter(None, lines):
             try:
                 answers.append(self._decoder.decode(line))
             except msgspec.DecodeError as error:
