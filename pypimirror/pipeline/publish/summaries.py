@@ -22,7 +22,6 @@ from pypimirror.domain.layout import METADATA_SUFFIX, file_path
 from pypimirror.domain.metadata import summary
 from pypimirror.pipeline.run import Run
 from pypimirror.storage import many
-from pypimirror.verify import pkg_info
 
 #: Most projects of earlier versions in one run; these take some seconds.
 AT_ONCE = 10_000
@@ -87,7 +86,9 @@ def _newest(project: str, held: Iterable[FileRecord]) -> FileRecord | None:
     """
     here = [file for file in held if not file.linked]
     described = [file for file in here if file.metadata_sha256]
-    if not described:
+    if not described and here:
+        from pypimirror.verify import pkg_info  # with all that reads archives: most need none
+
         described = [file for file in here if pkg_info.is_sdist(file.filename)]
     if len(described) < 2:
         return next(iter(described), None)
@@ -111,5 +112,7 @@ def _summary(run: Run, project: str, file: FileRecord | None) -> summary.Project
     if file.metadata_sha256:
         document = run.storage.read(path + METADATA_SUFFIX)
     else:
+        from pypimirror.verify import pkg_info
+
         document = pkg_info.find(run.storage.read(path, pkg_info.MOST) or b"", file.filename)
     return _NOTHING if document is None else summary.of(document)
