@@ -1,10 +1,10 @@
 """Read the core metadata of a wheel right after its download, if the wheel is simple.
 
 Nearly every wheel is simple: it has a small directory at its very end and one METADATA, stored or
-deflated, besides those of vendored projects. Then no other process has to open the file again. Verification workers read all other
-wheels, because there a file that takes memory or time harms no other job. This module reads at most
-`TAIL` + `LARGEST` bytes, by offset, and unpacks at most `LARGEST`. Its answer is that of
-`pypimirror.verify.wheels.core_metadata`, or None.
+deflated, besides those of vendored projects. Then no other process has to open the file again.
+Verification workers read all other wheels, because there a file that takes memory or time harms no
+other job. This module reads at most `TAIL` + `LARGEST` bytes, by offset, and unpacks at most
+`LARGEST`. Its answer is that of `pypimirror.verify.wheels.core_metadata`, or None.
 """
 
 from __future__ import annotations
