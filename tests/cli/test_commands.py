@@ -190,6 +190,13 @@ def test_wrong_use_is_exit_2_and_one_document_with_json(
     assert listing(mirror.base) == before
 
 
+def test_a_server_whose_fetcher_could_not_work_does_not_start(run: Command, mirror: Mirror) -> None:
+    mirror.configure(on_demand={"projects": ["six=="]})
+    outcome = run("serve")
+    assert outcome.code == 2
+    assert "on_demand.projects: 'six==' is no name" in outcome.err
+
+
 def test_a_wrong_configuration_is_exit_2_and_names_the_nearest_key(
     run: Command, mirror: Mirror
 ) -> None:

@@ -116,13 +116,13 @@ class Pages:
         question = self._link.ask(project)
         answer = question.wait_for_answer(min(question.since + SOON, began + PATIENCE))
         if answer is None:
-            warning = '110 - "The upstream has not answered yet."'
+            warning = '110 - "The fetcher has not answered yet."'
             if response := self._older(request, project, warning, held_first=False):
                 return response
             answer = question.wait_for_answer(began + PATIENCE)
         match answer:
             case None:
-                told = f"{_named(project)} is not here, and the upstream has not answered yet."
+                told = f"{_named(project)} is not here, and the fetcher has not answered yet."
                 return self._failed(503, told)
             case Here():
                 return self._here(request, project, answer)

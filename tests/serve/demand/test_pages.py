@@ -78,7 +78,7 @@ def test_an_older_page_goes_out_when_the_upstream_is_slow(serve: Serve) -> None:
     answer, _ = site.get(PAGE)
     assert (answer.status, answer.headers["Warning"]) == (
         200,
-        '110 - "The upstream has not answered yet."',
+        '110 - "The fetcher has not answered yet."',
     )
     assert b"six-1.16.0" in answer.read()
     site.puppet.say(Here(site.puppet.hears_page().id, put_page(site), 600))
