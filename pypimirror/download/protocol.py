@@ -12,9 +12,12 @@ from __future__ import annotations
 import msgspec
 
 from pypimirror.domain.model import LinkPage, Problem, ProjectPage
-from pypimirror.download.engine.concurrency import MODEST
+from pypimirror.download.engine.concurrency import MODEST as MODEST  # the default of `Hello`
 from pypimirror.system.logins import Keyring
 from pypimirror.system.workers import Note, Progress
+
+#: Seconds for which a worker gathers results: waking the parent costs more than a result.
+GATHER = 0.001
 
 
 class Remote(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,6 +40,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True, tag="hello"):
     remotes: tuple[Remote, ...]
     connections: int = 64
     modest: int = MODEST  #: requests that a host gets at once to begin with
+    gather: float = GATHER  #: seconds for which results are gathered
     #: Seconds for connecting, for the head of an answer, and between any two bytes of a body. See
     #: also the pace in `pypimirror.download.http.body`.
     timeout: float = 30.0

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -32,6 +33,7 @@ from pypimirror.domain.errors import LockedError
 from pypimirror.on_demand.keeping.source import StoreFetcher, store_pools
 from pypimirror.on_demand.store import Store
 from pypimirror.pipeline import lifecycle
+from pypimirror.pipeline.context import pools
 from pypimirror.pipeline.context.ledger import KeptLedger
 from pypimirror.pipeline.context.reporter import LogReporter
 from pypimirror.pipeline.executors.loop import at_work
@@ -44,6 +46,10 @@ from pypimirror.system import clock
 
 #: Attempts at a page or a file. A client waits, so there are fewer than in a sync.
 TRIES = 3
+
+#: Requests that a host gets at once to begin with. A sync finds the best number by and by; here, a
+#: client waits that would ask for as much itself.
+AT_ONCE = 50
 
 #: Seconds between two looks whether another process has made the mirror.
 _PAUSE = 0.2
@@ -99,6 +105,7 @@ def opened(config: Config) -> Iterator[Opened]:
             None,
             id=run_id,
             name=name,
+            make_pools=partial(pools.start, modest=AT_ONCE, gather=0.0),
             command=REQUEST,
             now=now,
         )
@@ -109,8 +116,8 @@ def opened(config: Config) -> Iterator[Opened]:
             at_work(run, REQUEST, "1") as loop,
             closing(Store(workspace.private)) as store,
         ):
-            pools, source = store_pools(run.pools, store)
-            keeping = replace(run, selection=selection, pools=pools, workspace=loop.workspace)
+            stored, source = store_pools(run.pools, store)
+            keeping = replace(run, selection=selection, pools=stored, workspace=loop.workspace)
             yield Opened(run, keeping, store, source, loop.worker)
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urljoin
 
 import psycopg
 
+from pypimirror.on_demand.desk import PAGES_AT_ONCE
 from pypimirror.on_demand.messages import Absent, Away, Here, Page, Refused
 from tests.databases import Databases
 from tests.mirror import offer
@@ -119,6 +120,22 @@ def test_many_questions_at_once_are_one_request(simulator: Simulator, tmp_path: 
         hold.release()
         assert all(isinstance(fetcher.wait(number), Here) for number in numbers)
     assert len(simulator.requests) == 1
+
+
+def test_questions_for_many_projects_reach_the_upstream_together(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """As if the client had asked it itself: none waits until others are answered."""
+    names = [f"project-{number}" for number in range(PAGES_AT_ONCE)]
+    for name in names:
+        offer(simulator, name, "1.0")
+    mirror = on_demand(tmp_path, simulator, download={"connections": 64})
+    with Fetcher(mirror) as fetcher:
+        hold = simulator.hold("/simple/*/")
+        numbers = [fetcher.ask(Page(0, name)) for name in names]
+        simulator.wait_for(lambda: simulator.active == len(names))
+        hold.release()
+        assert all(isinstance(fetcher.wait(number), Here) for number in numbers)
 
 
 def test_while_the_upstream_is_away_the_old_page_comes_with_a_warning(

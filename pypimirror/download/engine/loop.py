@@ -20,13 +20,11 @@ from gevent.event import Event
 from gevent.hub import Waiter, get_hub
 
 from pypimirror.download.engine.fetch import Fetcher
-from pypimirror.download.protocol import Hello, Job, Note, Progress, Result, ToWorker
+from pypimirror.download.protocol import GATHER, Hello, Job, Note, Progress, Result, ToWorker
 from pypimirror.system.machine import allow_descriptors
 from pypimirror.system.memory import relax_collector
 
 CHUNK = 1 << 18  #: bytes
-#: Seconds for which results are gathered, because waking the parent costs more than a result.
-GATHER = 0.001
 
 
 class Outbox:
@@ -37,6 +35,7 @@ class Outbox:
         self._encoder = msgspec.json.Encoder()
         self._lines: list[bytes] = []
         self._filled = Event()
+        self.gather = GATHER
         gevent.os.make_nonblocking(fd)
 
     def put(self, message: Result | Progress | Note) -> None:
@@ -53,7 +52,7 @@ class Outbox:
         """Write messages for ever."""
         while True:
             self._filled.wait()
-            gevent.sleep(GATHER)
+            gevent.sleep(self.gather)
             self._filled.clear()
             lines, self._lines = self._lines, []
             lines.append(b"")
@@ -117,6 +116,7 @@ class Worker:
 
     def _take(self, message: Hello | Job) -> None:
         if isinstance(message, Hello):
+            self._outbox.gather = message.gather
             allow_descriptors(2 * message.connections + 256)
             self._fetcher = Fetcher(message, self._outbox.put)
         else:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from pypimirror.config.settings import Config
-from pypimirror.download.protocol import FromWorker, Hello, Job, Result
+from pypimirror.download.protocol import GATHER, MODEST, FromWorker, Hello, Job, Result
 from pypimirror.pipeline.context.remotes import remotes
 from pypimirror.pipeline.context.reporter import Reporter
 from pypimirror.system.workers import Note, Workers
@@ -86,11 +86,13 @@ class Pools(Struct, frozen=True):
 MakePools = Callable[[Config, Reporter, Callable[[], AbstractContextManager[None]]], Pools]
 
 
-def hello(config: Config) -> Hello:
+def hello(config: Config, modest: int = MODEST, gather: float = GATHER) -> Hello:
     """Return the first message to download workers."""
     return Hello(
         remotes=remotes(config),
         connections=config.download.connections,
+        modest=modest,
+        gather=gather,
         timeout=config.download.timeout,
         tries=config.download.tries,
         user_agent=config.user_agent,
@@ -99,9 +101,17 @@ def hello(config: Config) -> Hello:
 
 
 def start(
-    config: Config, reporter: Reporter, waiting: Callable[[], AbstractContextManager[None]]
+    config: Config,
+    reporter: Reporter,
+    waiting: Callable[[], AbstractContextManager[None]],
+    *,
+    modest: int = MODEST,
+    gather: float = GATHER,
 ) -> Pools:
-    """Return pools of child processes and threads. None is started before it has work."""
+    """Return pools of child processes and threads. None is started before it has work.
+
+    `modest` and `gather` are those of `Hello`.
+    """
 
     def on_note(note: Note) -> None:
         reporter.note(note.level, note.message)
@@ -110,7 +120,7 @@ def start(
         module="pypimirror.download.worker",
         processes=config.processes,
         announces=True,
-        hello=hello(config),
+        hello=hello(config, modest, gather),
         decoder=msgspec.json.Decoder(FromWorker),
         on_note=on_note,
         waiting=waiting,
