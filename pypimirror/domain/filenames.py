@@ -164,6 +164,8 @@ def is_variant(filename: str) -> bool:
     """
     if filename.endswith("-variants.json"):
         return True
+    if filename.count("-") < 5:  # most files
+        return False
     parts = filename[:-4].split("-") if filename.endswith(".whl") else []
     if len(parts) == 7:
         del parts[2]  # a build number

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from pypimirror.domain.filenames import printable
@@ -26,6 +27,11 @@ _MAX_NAMES = 5
 _CLEAN_URL = re.compile(
     r"https?://[a-z0-9][a-z0-9.-]*+(?::(?:[1-5][0-9]{4}|6[0-4][0-9]{3}|[1-9][0-9]{0,3}))?"
     r"/[A-Za-z0-9._~!$&'()*+,;=:@/%?-]*+"
+)
+# A link to a place below or beside the page, without dots as segments, and with nothing to quote.
+_PLAIN_LINK = re.compile(
+    r"(?P<up>(?:\.\./)*+)"
+    r"(?P<rest>(?:[A-Za-z0-9_~+-][A-Za-z0-9._~+-]*+/)*+[A-Za-z0-9_~+-][A-Za-z0-9._~+-]*+)"
 )
 _NOT_IN_URLS = re.compile(r"[\x00-\x1f\x7f\\]")
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
@@ -86,6 +92,18 @@ def resolve(link: str, base: str) -> str:
     """
     if _CLEAN_URL.fullmatch(link):
         return link
+    if plain := _PLAIN_LINK.fullmatch(link):
+        return _directory(plain["up"], base) + plain["rest"]
+    return _joined(link, base)
+
+
+@lru_cache(256)  # most links of a page lead to the same place
+def _directory(up: str, base: str) -> str:
+    """Return what a link of `up` and a name has before the name."""
+    return _joined(f"{up}x", base)[:-1]
+
+
+def _joined(link: str, base: str) -> str:
     # Check this before urllib, which removes some of these characters silently.
     if _NOT_IN_URLS.search(link):
         raise RefusedError(Reason.UNSAFE_URL, "its link contains control characters or backslashes")

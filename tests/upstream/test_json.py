@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -350,6 +352,24 @@ def test_resolving_twice_changes_nothing(link: str) -> None:
     except checks.RefusedError:
         return
     assert checks.resolve(once, "http://elsewhere.example.org/") == once
+
+
+@pytest.mark.parametrize(
+    "base", ["http://h", "http://h/", "https://h:1/x/y/", "http://h/x/y?z/w", "file:///x/y/"]
+)
+def test_common_links_are_resolved_as_all_others(base: str) -> None:
+    """All links of up to three parts of each kind."""
+
+    def resolved(how: Callable[[str, str], str], link: str) -> str:
+        try:
+            return how(link, base)
+        except checks.RefusedError as error:
+            return error.message
+
+    parts = ["..", ".", "", "a", "a.b", ".a", "a+b~1", "a:b", "%2e", "a b", "?", "a#"]
+    for number in range(1, 4):
+        for link in map("/".join, itertools.product(parts, repeat=number)):
+            assert resolved(checks.resolve, link) == resolved(checks._joined, link), link
 
 
 def test_same_name_with_the_same_digest_is_one_file() -> None:
