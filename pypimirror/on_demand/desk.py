@@ -2,7 +2,8 @@
 
 Two questions for the same file or page share one answer.
 One thread works at a time; the others wait, see `PriorityLock`. A thread gives its turn up while it
-waits for the upstream, for a database or for object storage.
+waits for the upstream, for a database or for object storage. A new question goes first, so that the
+upstream is asked while earlier answers are worked on.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import msgspec
 
@@ -27,6 +28,7 @@ from pypimirror.on_demand.messages import (
     Message,
     Page,
 )
+from pypimirror.on_demand.once import Threads
 from pypimirror.on_demand.pages import Pages
 from pypimirror.pipeline.context.priority_lock import PriorityLock
 from pypimirror.system import clock
@@ -59,7 +61,7 @@ class Desk:
         self._lock = threading.Lock()
         self._asked: dict[tuple[str, str], list[int]] = {}  # ids, by what they ask for
         self._threads = {
-            kind: ThreadPoolExecutor(number, thread_name_prefix=kind.__name__)
+            kind: Threads(number, kind.__name__)
             for kind, number in (
                 (Page, PAGES_AT_ONCE),
                 (Index, 1),
@@ -83,7 +85,7 @@ class Desk:
             ids.append(question.id)
             is_new = len(ids) == 1
         if is_new:
-            self._threads[type(question)].submit(self._answer, question, key)
+            self._threads[type(question)].do(partial(self._answer, question, key))
 
     def quiet_for(self) -> float:
         """Return the seconds since the last question or answer; 0 while one is under way."""
@@ -113,10 +115,10 @@ class Desk:
 
         match question:
             case Page():
-                with self._priority.taken(first=True):
+                with self._priority.taken(first=True, once=True):
                     return self._pages.page(question.project)
             case File():
-                with self._priority.taken(first=True):
+                with self._priority.taken(first=True, once=True):
                     return self._files.file(question.project, question.filename, tell)
             case Index():  # another process does the work
                 return self._index()

@@ -8,9 +8,10 @@ ends at once. That is as safe as a kill, because nothing depends on its store.
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from pypimirror.system import abrupt, children
+    from pypimirror.system import abrupt, children, memory
 
     abrupt.install(signals=False)
+    memory.calm_collector()
     children.start_early("pypimirror.download.worker")  # the first question needs it
 
 import argparse
@@ -42,6 +43,7 @@ from pypimirror.on_demand.keeping.upkeep import Upkeep
 from pypimirror.on_demand.messages import Counted, Message, Ready, Used
 from pypimirror.on_demand.pages import Pages
 from pypimirror.system import clock
+from pypimirror.system.memory import relax_collector
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +120,7 @@ def work(config: Config, link: Link) -> None:
         threading.Thread(target=upkeep.work, args=(ending,), name="upkeep", daemon=True).start()
         threading.Thread(target=_keep, args=(keeper, ending), name="keeper", daemon=True).start()
         files.take_leftovers()
+        relax_collector()
         link.send(Ready(__version__))
         following = link.questions()
         while (message := following()) is not None:

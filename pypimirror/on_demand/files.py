@@ -107,8 +107,8 @@ class Files:
             here = self._store.file(project, filename)
             if regular.is_here(str(here)):
                 return Here(0, str(here))
-        part = following.part_of(self._run, found.pair)
-        if self._is_held_meanwhile(found):
+        is_held, part = self._is_held_meanwhile(found)
+        if is_held:
             return Here(0)
         return self._fetch(found, part, tell)
 
@@ -124,20 +124,23 @@ class Files:
     def _take_over(self, pair: asked.Pair, connection: Connection) -> bool:
         return asked.ask(connection, pair, self._worker(), clock.now())
 
-    def _is_held_meanwhile(self, found: _Wanted) -> bool:
-        """Claim a file for this fetcher. Return whether another one has placed it meanwhile."""
+    def _is_held_meanwhile(self, found: _Wanted) -> tuple[bool, Path | None]:
+        """Claim a file for this fetcher. Return whether another one has placed it meanwhile, and
+        where a sync is writing it, if one is.
+        """
         project, filename = pair = found.pair
         size, pause, waited = found.file.size, _FIRST_PAUSE, False
 
-        def ask(connection: Connection) -> bool:
+        def ask(connection: Connection) -> tuple[bool, Path | None]:
             if waited:
                 lose_dead(connection)
+            part = following.part_of(self._run, connection, pair)
             is_mine = asked.ask(connection, pair, self._worker(), clock.now(), size)
             if not is_mine:  # so that the other one places it soon
                 asked.used(connection, [pair], clock.now())
-            return is_mine
+            return is_mine, part
 
-        while not self._grouped.do(ask):
+        while not (claimed := self._grouped.do(ask))[0]:
             waited = True
             for _ in range(_LOOKS):
                 with self._waiting():
@@ -150,9 +153,9 @@ class Files:
         with self._waiting():
             is_held = self._run.storage.has(file_path(project, filename, None))
         if not is_held:
-            return False
+            return False, claimed[1]
         self._grouped.later(lambda connection: asked.done(connection, [pair], self._worker()))
-        return True
+        return True, None
 
     def _look_up(self, project: str, filename: str) -> _Wanted | Final:
         """Return the file on its project's page, or why there is none to fetch."""

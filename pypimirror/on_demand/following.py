@@ -20,6 +20,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries.work import asked
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.download.protocol import FetchFile, FileResult
@@ -39,10 +40,9 @@ _PACE = 0.5
 _BUFFER = 1 << 20  # bytes
 
 
-def part_of(run: Run, pair: asked.Pair) -> Path | None:
+def part_of(run: Run, connection: Connection, pair: asked.Pair) -> Path | None:
     """Return where a sync under way writes a file if it is receiving it; None if no sync has it."""
-    with run.catalog.read() as connection:
-        found = asked.in_a_run(connection, pair)
+    found = asked.in_a_run(connection, pair)
     if found is None:
         return None
     worker_id, file_id = found

@@ -191,12 +191,13 @@ def _expected(listing: Listing, file: File) -> PageFile:
     """Return the entry of a file that is not here yet, or stays at the upstream."""
     claimed: Mapping[str, str] = file.core_metadata or {}
     elsewhere = None
+    pooled = listing.pooled.get(file.filename)
     if file.filename in listing.linked:
         elsewhere = Elsewhere(file.url, listing.linked[file.filename])
     return PageFile(
         filename=file.filename,
         path=file_path(listing.page.project, file.filename, None),
-        digests=listing.offer(file).digests,
+        digests=file.digests if pooled is None else pooled.digests,
         size=file.size,
         core_metadata=claimed.get("sha256"),
         provenance=elsewhere is not None and elsewhere.provenance is not None,

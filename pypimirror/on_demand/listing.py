@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from typing import NamedTuple
 
 import msgspec
@@ -73,3 +75,43 @@ class Listing(msgspec.Struct, frozen=True, omit_defaults=True):
             digest=self.digest,
             at=self.at,
         )
+
+
+#: Most files of all listings that are kept in memory. A file takes some 1,200 bytes.
+MOST_FILES = 8000
+
+
+class Recent:
+    """The listings that were used last, so that they need not be read again for each file.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: OrderedDict[str, Listing] = OrderedDict()
+        self._files = 0
+
+    def get(self, project: str) -> Listing | None:
+        """Return the listing of a project if it is here."""
+        with self._lock:
+            if (found := self._found.get(project)) is not None:
+                self._found.move_to_end(project)
+            return found
+
+    def note(self, project: str, listing: Listing) -> None:
+        """Keep a listing instead of an older one of the same project."""
+        with self._lock:
+            self._drop(project)
+            self._found[project] = listing
+            self._files += _weight(listing)
+            while self._files > MOST_FILES:
+                self._drop(next(iter(self._found)))
+
+    def _drop(self, project: str) -> None:
+        if (found := self._found.pop(project, None)) is not None:
+            self._files -= _weight(found)
+
+
+def _weight(listing: Listing) -> int:
+    return len(listing.page.files) + 1

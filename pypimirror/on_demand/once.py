@@ -1,8 +1,9 @@
-"""Do a call once for all threads that want its result at the same time."""
+"""Threads: a pool of them, and a call that is done once for all that want its result at a time."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
@@ -10,6 +11,52 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
+
+
+class _Slot:
+    """A thread that waits for a job."""
+
+    def __init__(self) -> None:
+        self.job: Callable[[], None] | None = None
+        self.turn = threading.Lock()
+        self.turn.acquire()
+
+
+class Threads:
+    """Threads that do jobs in the order in which they come.
+
+    They are started at once: later, each start would keep a client waiting. The one that has waited
+    least gets the next job. A queue would wake two of them for each.
+    """
+
+    def __init__(self, number: int, name: str) -> None:
+        self._lock = threading.Lock()
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._idle = [_Slot() for _ in range(number)]
+        for each, slot in enumerate(list(self._idle)):
+            work = threading.Thread(target=self._work, args=(slot,), name=f"{name}-{each}")
+            work.daemon = True
+            work.start()
+
+    def do(self, job: Callable[[], None]) -> None:
+        """Do a job soon. It must not fail."""
+        with self._lock:
+            if not self._idle:
+                self._jobs.append(job)
+                return
+            slot = self._idle.pop()
+        slot.job = job
+        slot.turn.release()
+
+    def _work(self, slot: _Slot) -> None:
+        while True:
+            slot.turn.acquire()
+            while slot.job is not None:
+                slot.job()
+                with self._lock:
+                    slot.job = self._jobs.popleft() if self._jobs else None
+                    if slot.job is None:
+                        self._idle.append(slot)
 
 
 class Once(Generic[K, T]):

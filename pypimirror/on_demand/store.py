@@ -26,7 +26,7 @@ import msgspec
 
 from pypimirror.domain.layout import METADATA_SUFFIX, PRIVATE, file_path, page_paths
 from pypimirror.download.protocol import FileResult
-from pypimirror.on_demand.listing import Listing
+from pypimirror.on_demand.listing import Listing, Recent
 from pypimirror.system import regular
 
 #: The place of the stores in the private directory of a mirror.
@@ -61,6 +61,7 @@ class Store:
         self._packages = self.directory / "packages"
         self.leftover = self.directory / "leftover"
         self._metadata = self.directory / "metadata"
+        self._recent = Recent()
         shutil.rmtree(self.parts, ignore_errors=True)
         self._leave()
         for name in ("simple", "listings", "packages", "parts", "leftover", "metadata"):
@@ -85,10 +86,15 @@ class Store:
 
     def listing(self, project: str) -> Listing | None:
         """Return the listing of a project; None if there is none that can be read."""
+        path = str(self._listing(project))
+        if (recent := self._recent.get(project)) is not None and regular.is_here(path):
+            return recent
         try:
-            return _decode(regular.read(str(self._listing(project))))
+            found = _decode(regular.read(path))
         except (OSError, msgspec.MsgspecError):
             return None
+        self._recent.note(project, found)
+        return found
 
     def listing_size(self, project: str) -> int:
         """Return the bytes of a project's listing, about those of the page."""
@@ -101,6 +107,7 @@ class Store:
         for name, content in (pages or {}).items():
             _write(directory / name, content)
         _write(self._listing(project), _encode(listing))
+        self._recent.note(project, listing)
 
     def page(self, project: str) -> Path:
         """Return the directory of a project's page."""

@@ -276,6 +276,8 @@ class Selection:
         metadata: Mapping[str, Metadata] = _UNKNOWN,
     ) -> list[Verdict]:
         """Return a verdict for each file: whether it is mirrored, by which rule, until when."""
+        if self._takes_all(project):
+            return [Verdict(True)] * len(files)
         wanted = self._wanting(project)
         if not wanted and not self._is_all:
             return [Verdict(False, self._key, "no entry names the project")] * len(files)

@@ -27,6 +27,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from errno import ELOOP, ENAMETOOLONG
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 
@@ -105,6 +106,12 @@ def serial_in(start: bytes, end: bytes) -> str | None:
     """Return the serial that is in the first or the last bytes of a page of ours."""
     found = _SERIAL_JSON.match(start) or _SERIAL_HTML.search(end)
     return found[1].decode() if found else None
+
+
+@lru_cache(16)  # there are few, and resolving one takes as long as sending a page
+def directory(root: str) -> Directory:
+    """Return a directory whose path leads to the same place as long as this process lives."""
+    return Directory(Path(root))
 
 
 class Directory:

@@ -92,6 +92,7 @@ def test_pages_that_nobody_asked_for_go(simulator: Simulator, tmp_path: Path) ->
     with Fetcher(mirror) as fetcher:
         pages = {name: fetcher.page(name) for name in ("old", "new")}
     with closing(Store(mirror.root / ".pypimirror")) as store:
+        assert store.listing("old") is not None
         os.utime(store.directory / "listings" / "old.json", (0, 0))
         assert store.forget_old(before=1) == 1
         assert store.listing("old") is None and store.listing("new") is not None

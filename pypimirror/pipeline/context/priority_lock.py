@@ -18,20 +18,24 @@ from contextlib import contextmanager
 
 
 class PriorityLock:
-    """A lock with two queues: threads that go first, and the others."""
+    """A lock with three queues: threads that go first, those that have gone first, the others."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._busy = False
-        #: One lock for each waiting thread: those that go first, and the others.
-        self._waiting: tuple[deque[threading.Lock], ...] = (deque(), deque())
+        self._waiting: tuple[deque[threading.Lock], ...] = (deque(), deque(), deque())
         self._mine = threading.local()
 
     @contextmanager
-    def taken(self, *, first: bool) -> Iterator[None]:
-        """Hold the lock. With `first`, wait only behind other threads with `first`."""
-        self._mine.place = 0 if first else 1
+    def taken(self, *, first: bool, once: bool = False) -> Iterator[None]:
+        """Hold the lock. With `first`, wait only behind other threads with `first`.
+
+        With `once`, only until it is held: after `given_up`, wait behind others with `first`, too.
+        """
+        self._mine.place = 0 if first else 2
         self._take()
+        if once:
+            self._mine.place = 1
         try:
             yield
         finally:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from werkzeug.wrappers import Request, Response
 
@@ -24,7 +23,7 @@ from pypimirror.serve.demand.link import Gone, Link, Question
 from pypimirror.serve.demand.pages import PATIENCE, can_be_a_project, status_of, unavailable
 from pypimirror.serve.demand.remembered import Remembered
 from pypimirror.serve.demand.streaming import Body, StreamedResponse, proving
-from pypimirror.serve.files import Directory
+from pypimirror.serve.files import directory
 from pypimirror.serve.tree import OpenFile, Tree
 
 #: Bytes up to which a file is verified before its first byte is sent, and seconds that this may
@@ -92,7 +91,7 @@ class Files:
     def _places(self, question: Question, here: Here) -> Iterator[Tree]:
         """Yield where a file can be: in the fetcher's store, and soon after in the mirror."""
         if here.path:
-            yield Directory(Path(here.path).parents[2])
+            yield directory(here.path.rsplit("/", 3)[0])
         self._tree.forget("packages", *_names(question))
         yield self._tree
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from packaging.utils import is_normalized_name
 from werkzeug.wrappers import Request, Response
@@ -24,7 +23,7 @@ from pypimirror.serve.answers import text
 from pypimirror.serve.demand.figures import Figures
 from pypimirror.serve.demand.link import Gone, Link
 from pypimirror.serve.demand.remembered import Remembered
-from pypimirror.serve.files import Directory
+from pypimirror.serve.files import Directory, directory
 from pypimirror.serve.processes.channel import Believed
 from pypimirror.serve.tree import Tree
 
@@ -184,7 +183,7 @@ class Pages:
 
 def store(path: str, project: str | None) -> Directory:
     """Return the fetcher's store, of which `path` is the directory of a page."""
-    return Directory(Path(path).parents[0 if project is None else 1])
+    return directory(path.rsplit("/", 1 if project is None else 2)[0])
 
 
 def can_be_a_project(name: str) -> bool:

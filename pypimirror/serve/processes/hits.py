@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import gevent
 
 from pypimirror.serve.demand.pages import MOST
 from pypimirror.serve.demand.remembered import Remembered
 from pypimirror.serve.demand.usage import Files, Usage
-from pypimirror.serve.files import Directory
+from pypimirror.serve.files import Directory, directory
 from pypimirror.serve.processes.channel import Believed, Channel, Message, SentFiles
 
 
@@ -29,7 +28,7 @@ class BelievedHits:
         """Note a page that is believed."""
         if isinstance(message, Believed):
             seconds = message.until - time.monotonic()
-            self._trees.note(message.project, Directory(Path(message.root)), seconds)
+            self._trees.note(message.project, directory(message.root), seconds)
 
     def page_tree(self, project: str | None) -> Directory | None:
         """Return where a page is, if it is believed."""

@@ -67,6 +67,36 @@ def test_who_feeds_the_workers_goes_first_and_the_others_in_their_order() -> Non
     assert order == ["download", "discover", "publish", "verify"]
 
 
+def test_who_has_fed_the_workers_once_waits_behind_those_who_have_not() -> None:
+    turns = PriorityLock()
+    order: list[str] = []
+    fed, answered = threading.Event(), threading.Event()
+
+    def ask() -> None:
+        with turns.taken(first=True, once=True):
+            with turns.given_up():
+                fed.set()
+                answered.wait(PATIENCE)
+            order.append("answer")
+
+    def work(name: str, first: bool) -> None:
+        with turns.taken(first=first):
+            order.append(name)
+
+    threads = [start(ask)]
+    assert fed.wait(PATIENCE)
+    with turns.taken(first=False):
+        threads.append(start(lambda: work("keeper", False)))
+        wait_for_waiting(turns, 1)
+        answered.set()
+        wait_for_waiting(turns, 2)
+        threads.append(start(lambda: work("question", True)))
+        wait_for_waiting(turns, 3)
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert order == ["question", "answer", "keeper"]
+
+
 def test_a_turn_that_is_given_up_is_had_again_afterwards() -> None:
     turns = PriorityLock()
     done = threading.Event()

@@ -57,9 +57,7 @@ def ask(
         "asked_at": at,
         "used_at": at,
         "worker_id": worker_id,
-    }
-    if connection.dialect.name == "sqlite":
-        values["now"] = time.time()
+    } | _now_of(connection)
     return bool(prepared.rows(connection, _ask(connection.dialect.name), values))
 
 
@@ -68,8 +66,6 @@ def _ask(dialect: str) -> Insert:
     columns = ("project", "filename", "size", "asked_at", "used_at", "worker_id")
     statement = insert_for(dialect, asked).values({name: bindparam(name) for name in columns})
     new = statement.excluded
-    # As `leases.now`, for a statement that is used again.
-    at = clock_of_server() if dialect == "postgresql" else bindparam("now", type_=Float())
     found: Insert = statement.on_conflict_do_update(
         index_elements=["project", "filename"],
         set_={
@@ -77,7 +73,7 @@ def _ask(dialect: str) -> Insert:
             "used_at": new.used_at,
             "worker_id": new.worker_id,
         },
-        where=or_(asked.c.worker_id == new.worker_id, _is_free(at)),
+        where=or_(asked.c.worker_id == new.worker_id, _is_free(_now(dialect))),
     ).returning(asked.c.worker_id)
     return found
 
@@ -111,17 +107,32 @@ def in_a_run(connection: Connection, pair: Pair) -> tuple[int, int] | None:
 
     None: no run has it in hand, or the catalog has no such file.
     """
-    query = (
+    values = {"project": pair[0], "filename": pair[1]} | _now_of(connection)
+    found = prepared.rows(connection, _in_a_run(connection.dialect.name), values)
+    return (found[0][0], found[0][1]) if found else None
+
+
+@cache
+def _in_a_run(dialect: str) -> Select[tuple[int, int]]:
+    return (
         select(workers.c.id, files.c.id)
         .join_from(files, projects, files.c.project_id == projects.c.id)
         .join(claims, claims.c.project_id == projects.c.id)
         .join(workers, workers.c.id == claims.c.worker_id)
-        .where(projects.c.name == pair[0], files.c.filename == pair[1])
+        .where(projects.c.name == bindparam("project"), files.c.filename == bindparam("filename"))
         .where(claims.c.done.is_(False), workers.c.executor != REQUEST)
-        .where(workers.c.state == WORKING, workers.c.expires_at > now(connection))
+        .where(workers.c.state == WORKING, workers.c.expires_at > _now(dialect))
     )
-    found = connection.execute(query).first()
-    return None if found is None else (found[0], found[1])
+
+
+def _now(dialect: str) -> Any:
+    """Return `leases.now` for a statement that is used again."""
+    return clock_of_server() if dialect == "postgresql" else bindparam("now", type_=Float())
+
+
+def _now_of(connection: Connection) -> dict[str, float]:
+    """Return the parameter of `_now`."""
+    return {"now": time.time()} if connection.dialect.name == "sqlite" else {}
 
 
 def left(connection: Connection, ids: Collection[int]) -> list[ProjectFile]:

@@ -8,6 +8,7 @@ digest on the page; `pypimirror.pipeline.discover.decisions.decide` requires tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -67,6 +68,16 @@ def remote_of(upstream: UpstreamSection, place: str) -> Remote:
 
 def host_fault(remote: Remote, url: str) -> tuple[Reason, str] | None:
     """Return why nothing is fetched from an address, because of its host alone, or None."""
+    # All files of a page mostly have the same host.
+    end = url.find("/", len("https://"))
+    root = url if end < 0 else url[: end + 1]
+    return _host_fault(remote.name, remote.url, tuple(remote.hosts), root)
+
+
+@lru_cache(256)
+def _host_fault(
+    name: str, own: str, hosts: tuple[str, ...], root: str
+) -> tuple[Reason, str] | None:
     from pypimirror.download.failure import FetchError
     from pypimirror.download.http.hosts import (
         HostError,
@@ -75,9 +86,11 @@ def host_fault(remote: Remote, url: str) -> tuple[Reason, str] | None:
         not_public,
         parse_url,
     )
+    from pypimirror.download.protocol import Remote
 
+    remote = Remote(name, own, hosts)
     try:
-        origin = parse_url(url).origin
+        origin = parse_url(root).origin
         if HostPolicy(remote).public_only(origin) and is_spelled_private(origin.host):
             raise not_public(origin, origin.host)
     except HostError as error:
