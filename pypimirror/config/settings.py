@@ -225,7 +225,8 @@ def load(path: Path | None = None) -> Config:
     try:
         values = tomllib.loads(texts.decode(content))
     except (tomllib.TOMLDecodeError, texts.TextError) as error:
-        raise ConfigError(f"{file}: not TOML: {error}") from error
+        said = str(error).replace("Cannot overwrite a value", "This key is there already")
+        raise ConfigError(f"{file}: not TOML: {said}") from error
     except (RecursionError, ValueError) as error:  # a limit of Python that TOML does not have
         raise ConfigError(f"{file}: cannot be read: {faults.bound(error)}") from error
     return parse(values, source=file)

@@ -50,6 +50,15 @@ def test_a_run_is_summed_up_by_stage_with_bytes_and_speed(
     assert f"all of them: pypimirror runs show {document['run']} --failures" in text
 
 
+def test_status_says_where_to_read_what_failed(
+    run: Command, mirror: Mirror, bad: list[IndexFile]
+) -> None:
+    assert "runs show last' says what it left undone" in run("status").out
+    mirror.select("idna")
+    run("sync", "--inline", "-q")
+    assert "runs show last" not in run("status").out
+
+
 def test_one_stage_is_shown_batch_by_batch_with_its_failures(
     run: Command, bad: list[IndexFile]
 ) -> None:

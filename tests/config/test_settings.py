@@ -386,7 +386,13 @@ def test_without_config_it_is_the_file_in_the_working_directory(
     assert load().download.tries == 8
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"[mirror", b"a = 1\na = 2"])
+def test_a_key_that_is_there_twice_is_told(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text("a = 1\na = 2")
+    with pytest.raises(ConfigError, match=r"This key is there already \(at"):
+        load(tmp_path / "p.toml")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"[mirror"])
 def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "p.toml").write_bytes(content)
     with pytest.raises(ConfigError, match=r"p\.toml: not TOML"):

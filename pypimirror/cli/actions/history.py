@@ -18,8 +18,8 @@ from pypimirror.catalog.queries import files, marks, projects, runs, totals, wit
 from pypimirror.catalog.queries.work import asked
 from pypimirror.catalog.queries.work import workers as working
 from pypimirror.catalog.records import AskedRecord, FileRecord, ProjectRecord, RunRecord
-from pypimirror.catalog.states import DENIED, word
-from pypimirror.cli.display import dependencies, proofs, show, table, workers
+from pypimirror.catalog.states import COMPLETED, DENIED, RUNNING, word
+from pypimirror.cli.display import dependencies, hints, proofs, show, table, workers
 from pypimirror.cli.display.amounts import amount, when
 from pypimirror.cli.display.output import escape, out, print_json
 from pypimirror.cli.display.table import Column
@@ -111,6 +111,9 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
         run = document["last_run"]
         started = when(run["started_at"])
         out.print(f"  last run: {run['run']} {show.styled(run['state'])}, started {started}")
+        if run["state"] not in (COMPLETED, RUNNING):
+            told = hints.typed("'pypimirror runs show last' says what it left undone")
+            out.print(f"  {escape(told)}")
 
 
 def _plot(config: Config, catalog: Catalog) -> None:

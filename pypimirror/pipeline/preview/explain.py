@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -118,7 +119,7 @@ def explain(
         with run.catalog.read() as connection:
             why = Why(connection, config, run.selection)
         verdict = _with_needs(run.selection.explain_project(project), why.of_project(project))
-        verdict = _with_demand(config, project, verdict)
+        verdict = _with_demand(config, project, _with_locks(config, project, verdict))
         held = held_of(run, project)
         if not verdict.selected:
             found = Explanation(project, verdict, None, [_left(row, verdict) for row in held])
@@ -132,8 +133,33 @@ def explain(
         return found
     chosen = [entry for entry in found.files if entry.file == file]
     if not chosen and verdict.selected:
-        raise ConfigError(f"{file}: neither the upstream nor this mirror has it in {project}")
+        raise ConfigError(_unknown_file(file, project, [entry.file for entry in found.files]))
     return Explanation(project, verdict, found.upstream, chosen)
+
+
+def _unknown_file(file: str, project: ProjectName, names: list[str]) -> str:
+    """Say that a project has no file of this name, and which one may be meant."""
+    near = [name for name in names if file in name] or get_close_matches(file, names, 1)
+    hint = f"; give the whole name of a file, such as {near[0]}" if near else ""
+    return f"{file}: neither the upstream nor this mirror has this file in {project}{hint}"
+
+
+def _with_locks(config: Config, project: ProjectName, verdict: Verdict) -> Verdict:
+    """Return the verdict on a project that only locks name, and no environment needs."""
+    if verdict.selected or verdict.rule != "select.projects" or not config.select.locks:
+        return verdict
+    from pypimirror.select import locked  # few configurations have any
+
+    for lock in locked.read(config.select.locks):
+        for release in lock.releases:
+            if release.project == project:
+                return Verdict(
+                    False,
+                    release.source,
+                    f"names {release}, which no environment of select.python and select.platforms "
+                    "needs",
+                )
+    return verdict
 
 
 def _with_demand(config: Config, project: ProjectName, verdict: Verdict) -> Verdict:

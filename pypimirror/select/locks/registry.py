@@ -26,6 +26,8 @@ def read(path: Path) -> Lock:
     for names, reader in FORMATS:
         if names.fullmatch(path.name):
             return reader(path)
+    if not path.exists():
+        raise UnreadableLockError(f"{path}: there is no such file")
     raise UnreadableLockError(
         f"{path}: is none of the locks that are known by their names: uv.lock, pylock.toml, "
         "poetry.lock, pdm.lock, Pipfile.lock, and requirements in a .txt file"

@@ -166,6 +166,8 @@ def test_a_file_that_no_format_is_known_by_is_told(tmp_path: Path, name: str) ->
         UnreadableLockError, match="is none of the locks that are known by their names"
     ):
         written(tmp_path, name, "")
+    with pytest.raises(UnreadableLockError, match="there is no such file"):
+        registry.read(tmp_path / "absent" / name)
 
 
 @pytest.mark.parametrize(
