@@ -50,7 +50,7 @@ from pypimirror.catalog.queries import projects as queries
 from pypimirror.catalog.queries.closure import requirements
 from pypimirror.catalog.states import State
 from pypimirror.config.settings import parse
-from pypimirror.domain.metadata.dependencies import Requirements
+from pypimirror.domain.metadata.requirements import Requirements
 from pypimirror.domain.model import ProjectName
 from pypimirror.pipeline.closure.known import compute
 from pypimirror.select.selection import Selection

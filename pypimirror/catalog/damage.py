@@ -52,7 +52,7 @@ from pypimirror.catalog.states import (
 )
 from pypimirror.domain import moments
 from pypimirror.domain.errors import PypimirrorError
-from pypimirror.domain.metadata.dependencies import Requirements
+from pypimirror.domain.metadata.requirements import Requirements
 from pypimirror.domain.model import ProjectStatus, Reason, Stage
 
 #: The next step for the user.

@@ -25,7 +25,7 @@ from packaging.version import Version
 from pypimirror.domain.filenames import version_of
 from pypimirror.domain.layout import METADATA_SUFFIX, page_paths
 from pypimirror.domain.metadata import dependencies
-from pypimirror.domain.metadata.dependencies import Requirements
+from pypimirror.domain.metadata.requirements import Requirements
 from pypimirror.domain.model import File, ProjectPage, ReadError
 from pypimirror.storage import many
 from pypimirror.storage.storage import Storage

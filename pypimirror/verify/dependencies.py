@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from pypimirror.domain.formats import NONE, Format, format_of
 from pypimirror.domain.metadata import dependencies
-from pypimirror.domain.metadata.dependencies import Requirements
+from pypimirror.domain.metadata.requirements import Requirements
 from pypimirror.system import regular
 from pypimirror.verify.archives.entries import unpacked_path
 from pypimirror.verify.archives.limits import ArchiveError, Limits, Meter

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from pypimirror.domain.metadata.dependencies import Requirements
+from pypimirror.domain.metadata.requirements import Requirements
 from pypimirror.domain.model import Problem
 from pypimirror.system.workers import Note, Progress
 

@@ -13,7 +13,7 @@ from pypimirror.catalog.queries.closure import requirements
 from pypimirror.catalog.queries.projects import CHUNK, chunks
 from pypimirror.catalog.records import StaleRootIndexEntry
 from pypimirror.catalog.states import LONGEST_WAIT, Cause, State
-from pypimirror.domain.metadata.dependencies import Requirements
+from pypimirror.domain.metadata.requirements import Requirements
 from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
 
 #: More than one statement may name.

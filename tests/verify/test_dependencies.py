@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pypimirror.domain.metadata.dependencies import Requirements
+from pypimirror.domain.metadata.requirements import Requirements
 from pypimirror.verify.dependencies import read_requirements
 from pypimirror.verify.protocol import Check
 from pypimirror.verify.worker import check

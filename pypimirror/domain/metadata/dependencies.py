@@ -24,6 +24,7 @@ from packaging.version import Version
 
 from pypimirror.domain import bounded
 from pypimirror.domain.filenames import printable
+from pypimirror.domain.metadata.requirements import Requirements
 
 #: Most lines of a document that are read, and most of their faults that are kept.
 _MOST, _MOST_FAULTS = 5000, 20
@@ -58,17 +59,6 @@ _COMMON = re.compile(
 _LONG = bounded.MAX_NAME
 #: Requirements and markers that are kept in their normal form.
 _CACHED = 20_000
-
-
-class Requirements(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """The requirements of one file."""
-
-    requires: tuple[str, ...] = ()  #: each in normal form
-    python: str = ""  #: versions of Python; "": any
-    build: tuple[str, ...] = ()  #: its build requirements
-    faults: tuple[str, ...] = ()  #: lines that cannot be read, and why
-    #: Why its requirements are unknown, as the end of a sentence about the file; "": known.
-    unknown: str = ""
 
 
 class RequirementParts(NamedTuple):

@@ -27,7 +27,7 @@ from pypimirror.catalog.records import UnreadFile
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.layout import METADATA_SUFFIX, file_path
 from pypimirror.domain.metadata import dependencies
-from pypimirror.domain.metadata.dependencies import Requirements
+from pypimirror.domain.metadata.requirements import Requirements
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.pipeline.context.remotes import place_of

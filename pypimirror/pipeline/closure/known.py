@@ -14,7 +14,8 @@ from pypimirror.catalog.states import PROVEN, State
 from pypimirror.config.settings import Config
 from pypimirror.domain import bounded
 from pypimirror.domain.filenames import version_text
-from pypimirror.domain.metadata.dependencies import RequirementParts, Requirements, split
+from pypimirror.domain.metadata.dependencies import RequirementParts, split
+from pypimirror.domain.metadata.requirements import Requirements
 from pypimirror.domain.model import ProjectName
 from pypimirror.select.closure.close import Closure, ClosureRelease, FileRequirements, Walk
 from pypimirror.select.closure.masks import Masks

@@ -9,7 +9,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from pypimirror.domain import bounded
-from pypimirror.domain.metadata.dependencies import Requirements, of_sdist, of_wheel, split
+from pypimirror.domain.metadata.dependencies import of_sdist, of_wheel, split
+from pypimirror.domain.metadata.requirements import Requirements
 from tests.corpus.build import core_metadata
 
 STATIC = b"Metadata-Version: 2.4\nName: a\nVersion: 1\nRequires-Dist: b\n\n"

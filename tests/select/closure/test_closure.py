@@ -18,7 +18,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from pypimirror.domain.metadata.dependencies import Requirements, of_wheel, split
+from pypimirror.domain.metadata.dependencies import of_wheel, split
+from pypimirror.domain.metadata.requirements import Requirements
 from pypimirror.select.closure.close import (
     Closure,
     ClosureRelease,

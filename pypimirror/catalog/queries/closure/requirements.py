@@ -36,7 +36,7 @@ from pypimirror.catalog.queries.projects import CHUNK, chunks, is_due
 from pypimirror.catalog.records import OfferedFile, UnreadFile
 from pypimirror.catalog.schema import files, needs, projects, requirements
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
-from pypimirror.domain.metadata.dependencies import Requirements
+from pypimirror.domain.metadata.requirements import Requirements
 
 _decode = msgspec.json.Decoder(Requirements).decode
 _decode_versions = msgspec.json.Decoder(tuple[str, ...]).decode
