@@ -14,10 +14,9 @@ The rules:
 * No field refers to another object that has references, so the garbage collector can skip records.
 
 Records are msgspec structs. A struct is built as fast as SQLAlchemy's row, takes less memory, and
-reads a field 30 times faster.
+reads a field 30 times faster. Annotations are values here and not texts, because the schema reads
+them in each process, and would have to compile each text.
 """
-
-from __future__ import annotations
 
 from typing import Annotated
 
