@@ -26,19 +26,20 @@ ANYWHERE = (
     *("cygwin_3_6_x86_64", "openbsd_7_6_amd64", "netbsd_10_0_amd64"),
 )
 
+# Patterns are texts here and compiled at their first use, because most mirrors name no platform.
 # Versions have at most three digits, so that all lower versions can be listed.
 _VERSION = r"(?P<major>[0-9]{1,3})_(?P<minor>[0-9]{1,3})"
-_LINUX = re.compile(rf"(?P<libc>manylinux|musllinux)_{_VERSION}_(?P<arch>\w+)")
-_LEGACY = re.compile(r"manylinux(?P<year>1|2010|2014)_(?P<arch>\w+)")
-_MACOS = re.compile(rf"macosx_{_VERSION}_(?P<arch>\w+)")
-_IOS = re.compile(rf"ios_{_VERSION}_(?P<arch>\w+_iphone(?:os|simulator))")
-_ANDROID = re.compile(r"android_(?P<level>[0-9]{1,3})_(?P<arch>[a-z]\w*)")
+_LINUX = rf"(?P<libc>manylinux|musllinux)_{_VERSION}_(?P<arch>\w+)"
+_LEGACY = r"manylinux(?P<year>1|2010|2014)_(?P<arch>\w+)"
+_MACOS = rf"macosx_{_VERSION}_(?P<arch>\w+)"
+_IOS = rf"ios_{_VERSION}_(?P<arch>\w+_iphone(?:os|simulator))"
+_ANDROID = r"android_(?P<level>[0-9]{1,3})_(?P<arch>[a-z]\w*)"
 # Each is a release of its own, because Python builds the tag from the system's own name.
-_OTHER = re.compile(
+_OTHER = (
     r"(?P<system>freebsd|openbsd|netbsd|dragonfly|cygwin)_(?P<major>[0-9]+)_\w*?"
     r"(?P<machine>amd64|arm64|aarch64|i386|i686|riscv64|powerpc64(?:le)?|x86_64)"
 )
-_ALONE = re.compile(
+_ALONE = (
     r"any|linux_\w+|win32|win_\w+|(?:pyodide|pyemscripten)_[0-9]+_[0-9]+_wasm32"
     r"|emscripten_[0-9]+_[0-9]+_[0-9]+_wasm32"
 )
@@ -74,17 +75,17 @@ def platform_tags(platform: str) -> Iterator[str]:
 
 
 def _older(platform: str) -> Iterator[str]:
-    if legacy := _LEGACY.fullmatch(platform):
+    if legacy := re.fullmatch(_LEGACY, platform):
         return _linux_tags("manylinux", 2, _GLIBC[legacy["year"]], legacy["arch"])
-    if linux := _LINUX.fullmatch(platform):
+    if linux := re.fullmatch(_LINUX, platform):
         return _linux_tags(linux["libc"], int(linux["major"]), int(linux["minor"]), linux["arch"])
-    if mac := _MACOS.fullmatch(platform):
+    if mac := re.fullmatch(_MACOS, platform):
         return tags.mac_platforms((int(mac["major"]), int(mac["minor"])), mac["arch"])
-    if ios := _IOS.fullmatch(platform):
+    if ios := re.fullmatch(_IOS, platform):
         return tags.ios_platforms((int(ios["major"]), int(ios["minor"])), ios["arch"])
-    if android := _ANDROID.fullmatch(platform):
+    if android := re.fullmatch(_ANDROID, platform):
         return tags.android_platforms(int(android["level"]), android["arch"])
-    if _ALONE.fullmatch(platform) or _OTHER.fullmatch(platform):
+    if re.fullmatch(_ALONE, platform) or re.fullmatch(_OTHER, platform):
         return iter(())
     raise ValueError(platform)
 
@@ -124,21 +125,21 @@ def _system(platform: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     if platform.startswith("win"):
         machine = _WINDOWS_MACHINES.get(platform, platform.removeprefix("win_"))
         return "win32", ("Windows",), (machine,)
-    if mac := _MACOS.fullmatch(platform):
+    if mac := re.fullmatch(_MACOS, platform):
         universal = mac["arch"].startswith("universal")
         return "darwin", ("Darwin",), ("x86_64", "arm64") if universal else (mac["arch"],)
-    if ios := _IOS.fullmatch(platform):
+    if ios := re.fullmatch(_IOS, platform):
         return "ios", ("iOS", "iPadOS"), (ios["arch"].rpartition("_")[0],)
-    if android := _ANDROID.fullmatch(platform):
+    if android := re.fullmatch(_ANDROID, platform):
         machines = _ANDROID_MACHINES.get(android["arch"], (android["arch"],))
         return "android", ("Android",), machines
     if platform.endswith("_wasm32"):
         return "emscripten", ("Emscripten",), ("wasm32",)
-    if other := _OTHER.fullmatch(platform):
+    if other := re.fullmatch(_OTHER, platform):
         name = _NAMES[other["system"]]
         is_bare = other["system"] == "cygwin"  # sys.platform of all others ends with the version
         called = other["system"] if is_bare else other["system"] + other["major"]
         return called, (name,), (other["machine"],)
-    linux = _LINUX.fullmatch(platform) or _LEGACY.fullmatch(platform)
+    linux = re.fullmatch(_LINUX, platform) or re.fullmatch(_LEGACY, platform)
     machine = linux["arch"] if linux else platform.removeprefix("linux_")
     return "linux", ("Linux",), (machine,)

@@ -57,6 +57,9 @@ def last(connection: Connection) -> Statistics | None:
 
 def backlog(connection: Connection, most: int = MOST) -> dict[str, int]:
     """Return the number of files with work to do, by the word for their state; at most `most`."""
+    found = dict.fromkeys((*(state.label for state in sorted(OPEN)), DENIED), 0)
+    if not backlog_projects(connection):  # at the end of most runs
+        return found
     waiting = (
         select(files.c.state, IS_DENIED.label("denied"))
         .join(projects)
@@ -69,7 +72,6 @@ def backlog(connection: Connection, most: int = MOST) -> dict[str, int]:
         .subquery()
     )
     by = waiting.c.state, waiting.c.denied
-    found = dict.fromkeys((*(state.label for state in sorted(OPEN)), DENIED), 0)
     for state, denied, number in connection.execute(select(*by, func.count()).group_by(*by)):
         found[DENIED if denied else State(state).label] = number
     return found

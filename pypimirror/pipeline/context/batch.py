@@ -7,9 +7,8 @@ not finished, it starts again from what the catalog says.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from pypimirror.domain.model import Problem
 
@@ -25,8 +24,7 @@ class Observed(Struct, frozen=True):
     metadata: bytes = b""
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(Struct, frozen=True, eq=False):
     """Projects that go through the stages together. Without projects: the mirror as a whole.
 
     The dictionaries are keyed by the id of the file in the catalog.
@@ -35,13 +33,11 @@ class Batch:
     number: int
     projects: tuple[int, ...] = ()  #: ids
     #: Facts about the bytes of files that are fetched and not yet verified.
-    observed: dict[int, Observed] = field(default_factory=dict, compare=False)
+    observed: dict[int, Observed] = field(default_factory=dict)
     #: Other bytes in the place of a file: their digests, size, and the problem.
-    in_the_way: dict[int, tuple[Mapping[str, str], int, Problem]] = field(
-        default_factory=dict, compare=False
-    )
+    in_the_way: dict[int, tuple[Mapping[str, str], int, Problem]] = field(default_factory=dict)
     #: Names of projects that had no directory of files when the batch began. So nothing is in the
     #: places of their files, except those that the batch itself puts there.
-    bare: set[str] = field(default_factory=set, compare=False)
+    bare: set[str] = field(default_factory=set)
     #: Links that were tried: name of the place, and address.
-    tried: dict[int, set[tuple[str, str]]] = field(default_factory=dict, compare=False)
+    tried: dict[int, set[tuple[str, str]]] = field(default_factory=dict)
