@@ -160,7 +160,7 @@ def make(
         workspace,
         reporter,
         ledger,
-        make_pools(config, reporter, lanes.priority.given_up),
+        make_pools(config, reporter, lanes.waiting),
         lanes,
         Room(workspace.directory, int(config.mirror.reserve)),
         names,

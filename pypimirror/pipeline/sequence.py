@@ -49,6 +49,12 @@ def work_of(stage: Stage) -> Callable[[Run, Batch], None]:
             return publish
 
 
+def _import_stages() -> None:
+    """Import the stages while the first answer of an upstream is on its way."""
+    for stage in Stage:
+        work_of(stage)
+
+
 def perform(run: Run, stage: Stage, batch: Batch) -> Problem | None:
     """Run one stage for one batch and record it. Return the reason if the stage could do nothing.
 
@@ -79,6 +85,7 @@ def perform(run: Run, stage: Stage, batch: Batch) -> Problem | None:
 
 def sync(run: Run, call: Call = perform, executor: Executor = inline) -> None:
     """Take every project that has work to do through the four stages."""
+    run.lanes.meanwhile = _import_stages
     call(run, Stage.DISCOVER, Batch(0))
     _take_through(run, call, tuple(Stage), executor)
 

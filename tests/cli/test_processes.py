@@ -235,6 +235,57 @@ def test_a_run_that_finds_nothing_changed_imports_nothing_heavy(
     mirror.sync()
     modules = modules_after(mirror, "sync", "--inline", "-q")
     assert modules & {*HEAVY, "alembic", "rich", "sqlalchemy.dialects.postgresql"} == set()
+    assert modules & {"pypimirror.pipeline.verify.verify", "encodings.idna"} == set()
+    assert "pypimirror.domain.metadata.dependencies" not in modules
+
+
+NOTING = """
+import sys
+from pathlib import Path
+from pypimirror import __main__
+LAST = "pypimirror.pipeline.publish.publish"
+sys.addaudithook(lambda event, told: event == "import" and told[0] == LAST and Path("n").touch())
+__main__.main()
+"""
+
+
+def test_the_stages_are_imported_while_the_first_answer_is_on_its_way(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.select()
+    hold = simulator.hold("/simple/", nth=1)
+    process = subprocess.Popen(
+        [sys.executable, "-c", NOTING, "sync", "--inline", "-q"], cwd=mirror.base
+    )
+    hold.wait_reached()
+    wait_for((mirror.base / "n").exists)
+    hold.release()
+    assert process.wait(60) == 0
+
+
+ENDING = """
+import atexit, sys, threading
+from pathlib import Path
+from pypimirror import __main__
+def after():
+    threading.main_thread().join()
+    Path("after").touch()
+atexit.register(Path("at exit").touch)
+if sys.argv.pop() == "a thread":
+    threading.Thread(target=after).start()
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize("beside", ["a thread", "nothing"])
+def test_a_process_ends_with_all_output_and_waits_for_threads(mirror: Mirror, beside: str) -> None:
+    command = [sys.executable, "-c", ENDING, "runs", "--json", beside]
+    mirror.sync()
+    done = subprocess.run(command, cwd=mirror.base, capture_output=True, text=True, check=True)
+    assert len(json.loads(done.stdout)["runs"]) == 1
+    assert (mirror.base / "at exit").exists()
+    assert (mirror.base / "after").exists() == (beside == "a thread")
 
 
 def test_a_run_that_finds_nothing_changed_asks_once_and_starts_no_process(
