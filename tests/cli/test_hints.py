@@ -51,6 +51,16 @@ def test_a_program_on_the_path_is_told_by_its_name(
     assert hints.command("runs") == f"{sys.executable} -m pypimirror runs"
 
 
+def test_a_program_beside_python_is_told_with_its_path(
+    monkeypatch: pytest.MonkeyPatch, called: Path, tmp_path: Path
+) -> None:
+    own = Path(sys.executable).with_name("prefect")
+    assert own.exists() and hints.beside("prefect") == str(own)
+    monkeypatch.setenv("PATH", str(own.parent))
+    assert hints.beside("prefect") == "prefect"
+    assert hints.beside("absent") == "absent"
+
+
 def test_errors_and_summaries_tell_what_can_be_typed(
     run: Command, mirror: Mirror, simulator: Simulator
 ) -> None:

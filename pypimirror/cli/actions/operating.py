@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pypimirror.catalog.database import Catalog, SQLAlchemyError, is_absent
 from pypimirror.catalog.queries import projects, runs
+from pypimirror.cli.display import hints
 from pypimirror.cli.display.output import out, print_json
 from pypimirror.cli.errors import Exit
 from pypimirror.config.settings import DEFAULT_FILE, Config
@@ -102,7 +103,8 @@ def _announce(parts: Parts, config: Config, left: int, *, as_json: bool, quiet: 
                 f"{number_of(left, 'project')}."
             )
         out.print(
-            f"Run now: PREFECT_API_URL={api} prefect deployment run sync/adhoc --watch",
+            f"Run now: PREFECT_API_URL={api} {hints.beside('prefect')} deployment run sync/adhoc "
+            "--watch",
             markup=False,
         )
         sys.stdout.flush()
@@ -121,5 +123,5 @@ def deploy(file: Path | None, config: Config, *, as_json: bool, quiet: bool) -> 
     elif not quiet:
         for name, when in made.deployments.items():
             out.print(f"{name}: {when or 'on demand'}", markup=False)
-        start = f"prefect worker start --pool {made.work_pools[0]} --limit {limit(config)}"
-        out.print(f"Start a worker: {start}", markup=False)
+        start = f"worker start --pool {made.work_pools[0]} --limit {limit(config)}"
+        out.print(f"Start a worker: {hints.beside('prefect')} {start}", markup=False)

@@ -31,6 +31,14 @@ def typed(text: str) -> str:
     return _COMMAND.sub(lambda found: f"'{command(found[1])}'", text)
 
 
+def beside(program: str) -> str:
+    """Return a program of this environment, such as Prefect's, as it can be called here."""
+    own = os.path.join(os.path.dirname(sys.executable), program)  # noqa: PTH118, PTH120
+    found = shutil.which(program)
+    is_found = found is not None and os.path.realpath(found) == os.path.realpath(own)
+    return program if is_found or not os.path.exists(own) else shlex.quote(own)  # noqa: PTH110
+
+
 def _program() -> str:
     """Return the program as it was called, or its bare name if the shell finds it by this name."""
     called = sys.argv[0]
