@@ -21,6 +21,9 @@ from pypimirror.system.workers import Cancelled, WorkersError
 #: If one of these counts of a run is not 0, the statistics of all files have changed.
 _MOVING = ("files_verified", "files_withdrawn", "files_found", "files_checked", "files_quarantined")
 
+#: Written pages of a run after which searches become faster by some seconds of work.
+MANY_PAGES = 50_000
+
 #: The reason for each kind of error that ends a run and carries no `Problem`.
 _REASONS: dict[type[PypimirrorError], Reason] = {
     ConfigError: Reason.CONFIGURATION,
@@ -69,6 +72,7 @@ def close(run: Run, state: str, message: str) -> Summary:
     except LeaseLostError as error:
         summary = _close_record(run, *ended_by(run, error))
     _forget_old_runs(run, summary.state)
+    _merge_words(run, summary.state)
     _write_metrics(run)
     return summary
 
@@ -113,6 +117,22 @@ def _forget_old_runs(run: Run, state: str) -> None:
             history.prune(run)
         except (SQLAlchemyError, LeaseLostError) as error:
             run.reporter.note("warning", f"old runs stay in the history: {error}")
+
+
+def _merge_words(run: Run, state: str) -> None:
+    """Make searches faster after a run that wrote very many pages. A failure is only a warning."""
+    is_done = state in (runs.COMPLETED, runs.INCOMPLETE)
+    if not is_done or run.ledger.counts["pages_written"] < MANY_PAGES:
+        return
+    from pypimirror.catalog.queries.browsing import search
+
+    try:
+        while True:  # others that write come in between
+            with run.catalog.write() as connection:
+                if not search.merge(connection):
+                    return
+    except (SQLAlchemyError, LeaseLostError) as error:
+        run.reporter.note("warning", f"searches stay slower than they could be: {error}")
 
 
 def _write_metrics(run: Run) -> None:

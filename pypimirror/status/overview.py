@@ -11,6 +11,7 @@ from pypimirror.domain.documents import iso
 from pypimirror.status import failures, freshness, history, trends
 from pypimirror.status.documents import Backlog, MirrorStatus, Proofs
 from pypimirror.system import space
+from pypimirror.system.clock import DAY
 
 if TYPE_CHECKING:
     from pypimirror.catalog.figures.statistics import Statistics
@@ -30,7 +31,7 @@ def read(
     telling = runs.telling(connection)
     failing, kept_back = failures.of(connection, telling, details=details)
     rows = days.last(connection, days.KEPT, now)
-    recent = days.last(connection, trends.SHOWN, now)
+    recent = [row for row in rows if row.day > now // DAY - trends.SHOWN]
     held = totals.held(connection)
     return {
         "at": now,

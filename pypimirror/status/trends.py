@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from pypimirror.catalog.records import DayRecord
 from pypimirror.domain import moments
@@ -81,5 +82,6 @@ def space(rows: Sequence[DayRecord], free: int | None, reserve: int, now: float)
     return found
 
 
+@lru_cache(1024)
 def _date(day: int) -> str:
     return f"{moments.dated(day * DAY):%Y-%m-%d}"

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from pypimirror.catalog.database import Catalog
+from pypimirror.pipeline import conclude
 from pypimirror.pipeline.publish import summaries
 from pypimirror.verify import pkg_info
 from tests.corpus.build import make_sdist, make_wheel
@@ -82,3 +83,24 @@ def test_an_sdist_is_read_once(
     mirror.sync()
     assert asked == []
     assert rows(mirror) == {"old": "old for tests"}
+
+
+@pytest.mark.sqlite
+def test_after_very_many_pages_the_index_of_words_is_one_part(
+    tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search reads all parts, and each transaction adds one."""
+
+    def parts() -> int:
+        (row,) = mirror.query("SELECT count(DISTINCT segid) AS n FROM summaries_words_idx")
+        return int(row["n"])
+
+    mirror = Mirror(tmp_path, simulator)
+    for number in range(3):
+        offer(simulator, f"p{number}", "1.0")
+        mirror.sync()
+    assert parts() > 1
+    monkeypatch.setattr(conclude, "MANY_PAGES", 1)
+    offer(simulator, "last", "1.0")
+    mirror.sync()
+    assert parts() == 1

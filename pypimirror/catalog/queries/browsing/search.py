@@ -153,6 +153,8 @@ def _ids_postgresql(
 
 
 def _held(connection: Connection, ids: Sequence[int]) -> list[str]:
+    if not ids:
+        return []
     found = (row[0] for row in prepared.rows(connection, _with_page(), {"ids": ids}))
     return sorted(found, key=lambda each: (len(each), each))
 
@@ -182,6 +184,8 @@ def _variants(name: str) -> Iterator[str]:
 
 
 def _with_summaries(connection: Connection, names: Sequence[str]) -> list[Hit]:
+    if not names:
+        return []
     rows = prepared.rows(connection, _summaries(), {"names": names})
     said = {row[0]: row[1] or "" for row in rows}
     return [Hit(name, said.get(name, "")) for name in names]
@@ -194,3 +198,13 @@ def _summaries() -> Select[Any]:
         .outerjoin(summaries, summaries.c.project_id == projects.c.id)
         .where(among(projects.c.name, "names"))
     )
+
+
+def merge(connection: Connection) -> bool:
+    """Make searches faster after very many changes, a step at a time.
+
+    Return whether there may be more to do. PostgreSQL does this by itself.
+    """
+    if connection.dialect.name != "sqlite" or not fulltext.is_there(connection):
+        return False
+    return fulltext.merge(connection)
