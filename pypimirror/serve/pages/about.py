@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import re
 import signal
+import sys
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from html import escape
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +32,8 @@ from pypimirror.verify import pkg_info
 _MOST, _LONGEST = 2 << 20, 200_000
 #: Bytes of the HTML of a description.
 _HTML = 400_000
+#: Bytes of descriptions that are kept, about.
+KEPT = 32 << 20
 #: Seconds of processor time that the description may take. By the clock, it is longer on a machine
 #: whose installers need all of it.
 PATIENCE = 1.0
@@ -75,13 +78,27 @@ class Descriptions:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self.read = lru_cache(256)(self._read)
+        self._kept: OrderedDict[tuple[str, bytes], About] = OrderedDict()
+        self._size = 0
 
-    def _read(self, path: str, digest: bytes) -> About | None:
+    def read(self, path: str, digest: bytes) -> About | None:
         """Return the core metadata at `path`, or that of an sdist there; None if it is not here.
 
         `digest` is the sha256 of that file.
         """
+        key = path, digest
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        about = self._read(path, digest)
+        if about is not None:  # what is not here may come
+            self._kept[key] = about
+            self._size += _size(about)
+            while self._size > KEPT:
+                self._size -= _size(self._kept.popitem(last=False)[1])
+        return about
+
+    def _read(self, path: str, digest: bytes) -> About | None:
         is_metadata = path.endswith(METADATA_SUFFIX)
         body = read_file(self._tree, path, _MOST if is_metadata else pkg_info.MOST)
         if body is None or hashlib.sha256(body).digest() != digest:
@@ -89,6 +106,11 @@ class Descriptions:
         if not is_metadata:
             body = pkg_info.find(body, path.rpartition("/")[2])
         return None if body is None else parse(body)
+
+
+def _size(about: About) -> int:
+    """Return about how many bytes it takes in memory."""
+    return 4096 + sys.getsizeof(about.description)
 
 
 def read_file(tree: Tree, path: str, most: int = _MOST) -> bytes | None:

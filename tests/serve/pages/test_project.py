@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
+from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
 
-from pypimirror.serve.pages.about import cleaned, described, is_web, parse
+from pypimirror.serve.files import Directory
+from pypimirror.serve.pages import about
+from pypimirror.serve.pages.about import Descriptions, cleaned, described, is_web, parse
 from pypimirror.serve.pages.site import Site
 from tests.corpus.build import make_provenance, make_sdist, make_wheel
 from tests.mirror import Mirror, attest, offer
@@ -274,6 +278,25 @@ def test_a_page_of_a_large_project_stays_small(
 
 
 # Descriptions
+
+
+def test_kept_descriptions_have_a_bound_and_what_was_not_here_is_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Descriptions(Directory(tmp_path))
+    monkeypatch.setattr(about, "KEPT", 100_000)
+    (tmp_path / "packages").mkdir()
+    for number in range(20):
+        body = b"Metadata-Version: 2.1\nName: x\n\n%d" % number + b" word" * 2_000
+        path, digest = f"packages/{number}.whl.metadata", hashlib.sha256(body).digest()
+        assert found.read(path, digest) is None
+        (tmp_path / path).write_bytes(body)
+        said = found.read(path, digest)
+        assert said is not None
+        (tmp_path / path).unlink()
+        assert found.read(path, digest) is said
+    assert 2 <= len(found._kept) < 20
+    assert found._size == sum(map(about._size, found._kept.values())) <= 100_000
 
 
 EVIL = """Hello <script>alert(1)</script>
