@@ -221,7 +221,6 @@ def _own(stores: Path) -> tuple[Path, int]:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old one or the new one."""
-    made = regular.create(f"{path}{_NEW}")
-    with open(made, "wb") as stream:  # noqa: PTH123
-        stream.write(content)
-    Path(f"{path}{_NEW}").replace(path)
+    new = f"{path}{_NEW}"
+    regular.write_new(new, (content,))
+    os.replace(new, path)  # noqa: PTH105 - `Path` takes as long as the call
