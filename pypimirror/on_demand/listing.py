@@ -78,7 +78,7 @@ class Listing(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 #: Most files of all listings that are kept in memory. A file takes some 1,200 bytes.
-MOST_FILES = 8000
+MOST_FILES = 4000
 
 
 class Recent:
