@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from pypimirror.config.settings import Config
 from pypimirror.domain.model import Problem, ReadError, Reason
-from pypimirror.download.engine.fetch import Fetcher as Engine
+from pypimirror.download.engine.fetch import HttpFetcher as Engine
 from pypimirror.download.protocol import (
     FetchFile,
     FetchLinks,

@@ -4,14 +4,15 @@ A worker is a process that takes batches of projects through the stages. Its rul
 
 * A project with work belongs to the worker that has claimed it. Nobody claims it again in the same
   run, unless its worker is lost. So a project that failed is for the next run.
-* A worker renews all its claims at once, every `Pace.heartbeat`. It is lost if its process is known
-  to be dead, or if it sent no heartbeat for `Pace.lifetime`. Its process may still exist, because
-  it may be stopped. A worker that finds no free project takes over the claims of lost workers.
+* A worker renews all its claims at once, every `LeaseTimes.heartbeat`. It is lost if its process is
+  known to be dead, or if it sent no heartbeat for `LeaseTimes.lifetime`. Its process may still
+  exist, because it may be stopped. A worker that finds no free project takes over the claims of
+  lost workers.
 * A lost worker commits nothing. Each writing transaction first asks whether the worker still has
   its claims (`Worker.fence`). Until that transaction ends, nobody can take over its claims.
 * A lost worker changes no served file either: the storage asks `Worker.check` first. On PostgreSQL,
-  it refuses `Pace.margin` before others may take over, by the clock of this process. On SQLite, a
-  late process checks whether anybody has taken over.
+  it refuses `LeaseTimes.margin` before others may take over, by the clock of this process. On
+  SQLite, a late process checks whether anybody has taken over.
 * At the end of a run, its workers have ended, and all claims are deleted.
 """
 
@@ -29,7 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pypimirror.catalog import engines, holder, lease
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.holder import Holder
-from pypimirror.catalog.lease import Expiring, LostError, Pace
+from pypimirror.catalog.lease import Expiring, LeaseTimes, LostError
 from pypimirror.catalog.queries.projects import chunks
 from pypimirror.catalog.queries.work import claims, requests, workers
 from pypimirror.catalog.states import CANCELLED, COMPLETED, FAILED, LOST
@@ -69,7 +70,7 @@ class Worker(Expiring):
     what = "claims"
     robbed = "others have taken them over"
 
-    def __init__(self, catalog: Catalog, run_id: int, me: Holder, pace: Pace) -> None:
+    def __init__(self, catalog: Catalog, run_id: int, me: Holder, pace: LeaseTimes) -> None:
         super().__init__(catalog, me, pace)
         self.id = 0
         self.run_id = run_id

@@ -5,10 +5,10 @@ share a catalog, the lease protects the mirror. Its rules:
 
 * A process takes it if nobody has it, if its holder is known to be dead
   (`pypimirror.catalog.holder`), or if the holder's fate is unknown and it sent no heartbeat for
-  `Pace.lifetime`.
-* The holder renews it every `Pace.heartbeat`. If that fails for too long, the holder stops itself,
-  `Pace.margin` before anybody else may take over. From then on it writes neither to the catalog nor
-  to served files, because both ask `Lease.check` first.
+  `LeaseTimes.lifetime`.
+* The holder renews it every `LeaseTimes.heartbeat`. If that fails for too long, the holder stops
+  itself, `LeaseTimes.margin` before anybody else may take over. From then on it writes neither to
+  the catalog nor to served files, because both ask `Lease.check` first.
 * The time while a machine sleeps counts, if the system has a clock that counts it.
 * A dead holder whose clock was ahead may have noted an end that is too late. A process that is
   refused by such a lease shortens it to a normal lifetime.
@@ -37,7 +37,7 @@ from pypimirror.domain.model import Problem, PypimirrorError, Reason
 from pypimirror.system import clock
 
 
-class Pace(Struct, frozen=True):
+class LeaseTimes(Struct, frozen=True):
     """The times of a lease, in seconds."""
 
     lifetime: float = 60.0  #: a holder without a heartbeat for so long counts as dead
@@ -46,7 +46,7 @@ class Pace(Struct, frozen=True):
     margin: float = 15.0  #: a holder stops itself so long before the end
 
 
-PACE = Pace()
+PACE = LeaseTimes()
 
 #: The tokens of the leases that this process holds.
 _holding: set[str] = set()
@@ -75,7 +75,7 @@ class Expiring(ABC):
     what = ""  #: its name in messages
     robbed = ""  #: the cause of its loss if another process has taken it
 
-    def __init__(self, catalog: Catalog, me: Holder, pace: Pace) -> None:
+    def __init__(self, catalog: Catalog, me: Holder, pace: LeaseTimes) -> None:
         self.lost: LostError | None = None
         #: Called once, in any thread, when it is lost.
         self.on_lost: Callable[[], None] = lambda: None
@@ -89,7 +89,7 @@ class Expiring(ABC):
 
     @abstractmethod
     def renew(self, connection: Connection) -> bool:
-        """Renew it for `Pace.lifetime`. Return False if another process has taken it."""
+        """Renew it for `LeaseTimes.lifetime`. Return False if another process has taken it."""
 
     @abstractmethod
     def give_back(self) -> None:

@@ -9,19 +9,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-import msgspec
-
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.config.settings import Config
 from pypimirror.doctor import selected
 from pypimirror.doctor.finding import Finding, FindingState, failed, ok, skipped, warning
 from pypimirror.domain.model import Problem, Reason
-from pypimirror.download.parent import DOWNLOAD_WORKER
-from pypimirror.download.protocol import FromWorker, Hello, Job, Probe, Probed, Result
+from pypimirror.download.parent import download_workers
+from pypimirror.download.protocol import Hello, Probe, Probed
 from pypimirror.pipeline.context.remotes import places, remotes
 from pypimirror.pipeline.discover.kinds.registry import kind_of
 from pypimirror.pipeline.discover.lists.listings import NO_LIST
-from pypimirror.system.workers import Cancelled, Workers
+from pypimirror.system.workers import Cancelled
 
 #: Seconds that all answers together may take, and seconds that one answer may pause.
 PATIENCE = 30.0
@@ -68,10 +66,7 @@ def ask(config: Config, jobs: list[Probe]) -> dict[int, Probed]:
         user_agent=config.user_agent,
     )
     found: dict[int, Probed] = {}
-    workers: Workers[Job, Result] = Workers(
-        module=DOWNLOAD_WORKER, processes=1, hello=hello, decoder=msgspec.json.Decoder(FromWorker)
-    )
-    with workers:
+    with download_workers(hello, processes=1) as workers:
         alarm = threading.Timer(PATIENCE, workers.cancel)
         alarm.start()
         try:

@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
     from pypimirror.serve.demand.demand import Demand
     from pypimirror.serve.metrics import ServerMetrics
-    from pypimirror.serve.pages.asking import Pages
+    from pypimirror.serve.pages.asking import PagesForPeople
 
 
 def create_app(
     tree: Path | Tree,
     metrics: ServerMetrics | None = None,
-    pages: Pages | None = None,
+    pages: PagesForPeople | None = None,
     demand: Demand | None = None,
 ) -> WSGIApplication:
     """A WSGI app that serves a mirror root, which need not exist yet.
@@ -51,7 +51,11 @@ def create_app(
 
 class _App:
     def __init__(
-        self, tree: Tree, metrics: ServerMetrics | None, pages: Pages | None, demand: Demand | None
+        self,
+        tree: Tree,
+        metrics: ServerMetrics | None,
+        pages: PagesForPeople | None,
+        demand: Demand | None,
     ) -> None:
         self.tree = tree
         self.metrics = metrics

@@ -44,7 +44,7 @@ from pypimirror.serve.handlers import BACKLOG, DRAIN, QuietHandler, RequestHandl
 from pypimirror.serve.install import install_commands
 from pypimirror.serve.metrics import ServerMetrics
 from pypimirror.serve.negotiation import PAGE_FILES
-from pypimirror.serve.pages.asking import Pages
+from pypimirror.serve.pages.asking import PagesForPeople
 from pypimirror.serve.processes.channel import HandedConnection, Message, SentFiles
 from pypimirror.serve.processes.children import Children
 from pypimirror.serve.tree import AwayError, Tree
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     demand = _demand(tree, options.on_demand, counts) if options.on_demand else None
     more = {"more": demand.figures.collect} if demand is not None else {}
     metrics = ServerMetrics(options.metrics, counts, **more) if options.metrics else None
-    pages = Pages(options.pages) if options.pages else None
+    pages = PagesForPeople(options.pages) if options.pages else None
     app = create_app(tree, metrics, pages, demand)
     try:
         server = _listen(app, _direct(tree, demand, counts), options)

@@ -20,7 +20,7 @@ from pypimirror.catalog import claims, engines, lease
 from pypimirror.catalog.claims import ClaimLostError, Worker
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.holder import Holder, Machine, this_machine, this_process
-from pypimirror.catalog.lease import Pace
+from pypimirror.catalog.lease import LeaseTimes
 from pypimirror.catalog.queries import projects, runs
 from pypimirror.catalog.queries.work import claims as rows
 from pypimirror.catalog.queries.work import requests, workers
@@ -324,7 +324,7 @@ def test_a_heartbeat_keeps_the_claims(
             beats.release()
 
     monkeypatch.setattr(workers, "renew", counted)
-    monkeypatch.setattr(lease, "PACE", Pace(heartbeat=0.01, again=0.01))
+    monkeypatch.setattr(lease, "PACE", LeaseTimes(heartbeat=0.01, again=0.01))
     told = threading.Event()
     with hold(catalog, run_id) as worker, other_worker(catalog, run_id) as other:
         worker.on_lost = told.set
@@ -345,7 +345,7 @@ def test_a_heartbeat_keeps_the_claims(
 def test_a_worker_that_is_late_stops_before_others_may_take_over(
     catalog: Catalog, run_id: int, database: str
 ) -> None:
-    pace = Pace(lifetime=60, margin=60)
+    pace = LeaseTimes(lifetime=60, margin=60)
     worker = Worker(catalog, run_id, this_process(this_machine()), pace)
     worker.begin("inline", "1")
     if database == "sqlite":  # where it can look, however late it is

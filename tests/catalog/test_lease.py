@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from pypimirror.catalog import lease
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.holder import Holder, Machine, this_machine, this_process
-from pypimirror.catalog.lease import Lease, LeaseLostError, Pace
+from pypimirror.catalog.lease import Lease, LeaseLostError, LeaseTimes
 from pypimirror.catalog.marks import MIRROR
 from pypimirror.catalog.queries import leases, marks
 from pypimirror.domain.errors import LockedError
@@ -29,7 +29,7 @@ ELSEWHERE = Holder(Machine("far", "m", "b", "pid:[1]"), 7, 1, "t")
 DEAD = Holder(this_machine(), os.getpid(), 1, "t")  # this number had another process before
 
 #: Beats as fast as it can.
-FAST = Pace(heartbeat=0.01, again=0.01)
+FAST = LeaseTimes(heartbeat=0.01, again=0.01)
 
 
 def hold(catalog: Catalog) -> Any:
@@ -211,7 +211,7 @@ def test_a_holder_stops_itself_before_anybody_may_take_over(
     catalog: Catalog, database: str
 ) -> None:
     """It does so even when its heartbeat is stuck: whoever writes looks at the clock."""
-    pace = Pace(lifetime=60, margin=60)
+    pace = LeaseTimes(lifetime=60, margin=60)
     held = Lease(catalog, this_process(this_machine()), pace)
     held.take(lambda connection: None)
     if database == "sqlite":  # who wants it waits for the writer: a late heartbeat is no loss
@@ -263,7 +263,9 @@ def test_a_database_that_stays_away_ends_the_lease(
     own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # At the end of its patience from the first failure on.
-    monkeypatch.setattr(lease, "PACE", Pace(lifetime=60, heartbeat=0.01, again=0.01, margin=60))
+    monkeypatch.setattr(
+        lease, "PACE", LeaseTimes(lifetime=60, heartbeat=0.01, again=0.01, margin=60)
+    )
     catalog = Catalog.open(own_server.url("postgres"))
     told = threading.Event()
     with hold(catalog) as held:

@@ -12,7 +12,7 @@ import gevent
 import pytest
 
 from pypimirror.domain.model import Problem, Reason
-from pypimirror.download.engine.fetch import Fetcher
+from pypimirror.download.engine.fetch import HttpFetcher
 from pypimirror.download.protocol import (
     FetchFile,
     FetchList,
@@ -52,7 +52,7 @@ class Lab:
                 **settings,
             }
         )
-        self.fetcher = Fetcher(self.hello, self.told.append)
+        self.fetcher = HttpFetcher(self.hello, self.told.append)
 
     def path(self, name: str = "file") -> Path:
         return self.directory / name

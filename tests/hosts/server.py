@@ -85,15 +85,17 @@ def small_sizes(change: Callable[[object, str, object], None] = setattr) -> None
     change(download, "WORTH_A_NOTE", 1 << 16)
 
 
-def pace(lifetime: float) -> lease.Pace:
+def pace(lifetime: float) -> lease.LeaseTimes:
     """Return times of claims that expire soon."""
-    return lease.Pace(lifetime, heartbeat=lifetime / 6, again=lifetime / 10, margin=lifetime / 3)
+    return lease.LeaseTimes(
+        lifetime, heartbeat=lifetime / 6, again=lifetime / 10, margin=lifetime / 3
+    )
 
 
 def do(host: str, job: dict[str, Any]) -> dict[str, Any]:
     """Do a job; return how it ended. A coordinator without hosts has the usual time to live."""
     if not job.get("hosts", 1):
-        lease.PACE = lease.Pace()
+        lease.PACE = lease.LeaseTimes()
     if job.get("share"):
         shares.use(load(Path(job["config"])).directory, job["share"])
     return lead(job) if "hosts" in job else work(host, job)
@@ -213,7 +215,10 @@ def serve(host: str) -> None:
     for number, line in enumerate(sys.stdin):
         if not number:
             print(json.dumps({"pid": os.getpid()}), flush=True)
-            short, lease.PACE = lease.PACE, lease.Pace()  # nobody may take over from this process
+            short, lease.PACE = (
+                lease.PACE,
+                lease.LeaseTimes(),
+            )  # nobody may take over from this process
             print(json.dumps(do(host, json.loads(line))), flush=True)
             lease.PACE = short
             gevent.get_hub().destroy(destroy_loop=True)  # none of it may be shared

@@ -18,7 +18,7 @@ def run(host: str, heartbeat: str, *command: str) -> None:
     """Run a command of pypimirror; ends the process."""
     machine = holder.Machine(host, id=host, boot=host, namespace="pid:[1]")
     holder.this_machine = lambda: machine
-    lease.PACE = lease.Pace(heartbeat=float(heartbeat), again=float(heartbeat))
+    lease.PACE = lease.LeaseTimes(heartbeat=float(heartbeat), again=float(heartbeat))
     sys.argv = ["pypimirror", *command]
     main.main()
 

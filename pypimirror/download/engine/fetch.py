@@ -17,7 +17,7 @@ import msgspec
 from gevent.lock import BoundedSemaphore
 
 from pypimirror.domain.model import Problem, ReadError, Reason
-from pypimirror.download.engine.gate import Gate
+from pypimirror.download.engine.host_queue import HostQueue
 from pypimirror.download.engine.retry import Cooldowns, backoff_delay
 from pypimirror.download.failure import Again, FetchError
 from pypimirror.download.files.transfer import FileTransfer
@@ -50,7 +50,7 @@ R = TypeVar("R")
 _WEAK = frozenset({Reason.MISSING, Reason.HOST_NOT_ALLOWED})
 
 
-class Fetcher:
+class HttpFetcher:
     """Does jobs for a `Hello`. `tell` gets `Progress` and `Note`; it must not wait."""
 
     def __init__(self, hello: Hello, tell: Callable[[Progress | Note], None]) -> None:
@@ -58,7 +58,7 @@ class Fetcher:
         self._tell = tell
         self._client = Client(hello)
         self._places = BoundedSemaphore(hello.connections)
-        self._gates: dict[str, Gate] = {}
+        self._queues: dict[str, HostQueue] = {}
         self._cooldowns = Cooldowns(hello.backoff, hello.max_backoff)
 
     def do(self, job: Job) -> Result:
@@ -81,11 +81,11 @@ class Fetcher:
                 Problem(Reason.INTERNAL, f"A fault of this program: {error!r}. The log has more.")
             )
 
-    def gate(self, host: str) -> Gate:
+    def queue(self, host: str) -> HostQueue:
         """Return the queue in which requests to `host` wait for their turn."""
-        found = self._gates.get(host)
+        found = self._queues.get(host)
         if found is None:
-            found = self._gates[host] = Gate(self._hello.connections, self._hello.modest)
+            found = self._queues[host] = HostQueue(self._hello.connections, self._hello.modest)
         return found
 
     def close(self) -> None:
@@ -164,19 +164,19 @@ class Fetcher:
 class Attempts:
     """The attempts at one job: each round tries every URL that may still work, in turn."""
 
-    def __init__(self, fetcher: Fetcher, urls: tuple[str, ...]) -> None:
+    def __init__(self, fetcher: HttpFetcher, urls: tuple[str, ...]) -> None:
         if not urls:
             raise ValueError("a job without a URL")
         self._fetcher = fetcher
         self._urls = urls
         self._errors: dict[str, FetchError] = {}
-        self._gate: Gate | None = None  # of the host that is asked
+        self._queue: HostQueue | None = None  # of the host that is asked
         self.count = 0
 
     def received(self, count: int) -> None:
         """Count bytes that have come from the host that is asked."""
-        if self._gate is not None:
-            self._gate.received(count)
+        if self._queue is not None:
+            self._queue.received(count)
 
     def run(self, attempt: Callable[[str], R]) -> R:
         """Return what `attempt` returns for the first URL that works.
@@ -198,10 +198,10 @@ class Attempts:
             for url, host in list(left.items()):
                 if url in rested:
                     gevent.sleep(max(0.0, rested[url] - time.monotonic()))
-                self._gate = gate = self._fetcher.gate(host)
+                self._queue = queue = self._fetcher.queue(host)
                 try:
-                    with gate.turn(), self._fetcher._places:
-                        return self._try(attempt, url, host, gate)
+                    with queue.turn(), self._fetcher._places:
+                        return self._try(attempt, url, host, queue)
                 except FetchError as error:
                     self._errors[url] = error
                     if error.again is Again.NEVER or (
@@ -233,7 +233,7 @@ class Attempts:
             error.reason, error.message, project=project, url=url, attempts=max(1, self.count)
         )
 
-    def _try(self, attempt: Callable[[str], R], url: str, host: str, gate: Gate) -> R:
+    def _try(self, attempt: Callable[[str], R], url: str, host: str, queue: HostQueue) -> R:
         """Make one attempt, and count it among the open ones unless the host is paused."""
         cooldowns, places = self._fetcher._cooldowns, self._fetcher._places
         # Checked again once there is a place: the host may have asked for a pause meanwhile.
@@ -254,13 +254,13 @@ class Attempts:
         try:
             result = attempt(url)
         except FetchError as error:
-            gate.went_wrong(error)
+            queue.went_wrong(error)
             if error.throttled:
                 cooldowns.throttle(host, error.retry_after, asked)
             if error.retry_after is not None and error.retry_after > cooldowns.longest:
                 raise _for_later(error.message.rstrip("."), error.retry_after) from error
             raise
-        gate.went_well()
+        queue.went_well()
         cooldowns.relieve(host)
         return result
 

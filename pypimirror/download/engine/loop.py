@@ -19,7 +19,7 @@ import msgspec
 from gevent.event import Event
 from gevent.hub import Waiter, get_hub
 
-from pypimirror.download.engine.fetch import Fetcher
+from pypimirror.download.engine.fetch import HttpFetcher
 from pypimirror.download.protocol import GATHER, Hello, Job, Note, Progress, Result, ToWorker
 from pypimirror.system.machine import allow_descriptors
 from pypimirror.system.memory import relax_collector
@@ -90,14 +90,14 @@ class Doers:
             waiter.get()
 
 
-class Worker:
+class DownloadWorker:
     """Reads jobs from one descriptor and writes results to another."""
 
     def __init__(self, input_fd: int, output_fd: int) -> None:
         self._input = input_fd
         self._outbox = Outbox(output_fd)
         self._decoder = msgspec.json.Decoder(ToWorker)
-        self._fetcher: Fetcher | None = None
+        self._fetcher: HttpFetcher | None = None
         self._doers = Doers(self._do)
         gevent.os.make_nonblocking(input_fd)
 
@@ -118,7 +118,7 @@ class Worker:
         if isinstance(message, Hello):
             self._outbox.gather = message.gather
             allow_descriptors(2 * message.connections + 256)
-            self._fetcher = Fetcher(message, self._outbox.put)
+            self._fetcher = HttpFetcher(message, self._outbox.put)
         else:
             self._doers.start(message)
 
@@ -140,6 +140,6 @@ def main() -> NoReturn:
     relax_collector()
     output = os.dup(1)
     os.dup2(2, 1)  # a stray print must not break the protocol
-    Worker(0, output).run()
+    DownloadWorker(0, output).run()
     # Nobody reads the results any more, so open jobs are neither finished nor cleaned up.
     os._exit(0)

@@ -40,7 +40,7 @@ class LogLine(msgspec.Struct, frozen=True, tag="line"):
     logger: str = ""
 
 
-class Failed(msgspec.Struct, frozen=True, tag="failed"):
+class FailureReport(msgspec.Struct, frozen=True, tag="failed"):
     """A failure, which the catalog has already."""
 
     stage: Stage
@@ -59,7 +59,7 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     stage: Stage = Stage.DISCOVER  #: where that was found out
 
 
-Message = Began | Moved | LogLine | Failed | Ended
+Message = Began | Moved | LogLine | FailureReport | Ended
 
 
 class Relay:
@@ -97,7 +97,7 @@ class Relay:
 
     def problem(self, stage: Stage, problem: Problem) -> None:
         """Pass a failure on."""
-        self.send(Failed(stage, problem))
+        self.send(FailureReport(stage, problem))
 
     def note(self, level: str, message: str) -> None:
         """Pass a line for the log on."""

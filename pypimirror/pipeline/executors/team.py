@@ -33,7 +33,14 @@ from pypimirror.config.settings import Config
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline.download import staging
 from pypimirror.pipeline.executors import handover
-from pypimirror.pipeline.executors.messages import Began, Ended, Failed, LogLine, Message, Moved
+from pypimirror.pipeline.executors.messages import (
+    Began,
+    Ended,
+    FailureReport,
+    LogLine,
+    Message,
+    Moved,
+)
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.storage.slots import ROOM, Slots
 from pypimirror.system.children import Child
@@ -235,7 +242,7 @@ class _Team:
                     if done or received:
                         reporter.advance(stage, done, received)
                 reporter.finished(message.finished)
-            case Failed():
+            case FailureReport():
                 reporter.problem(message.stage, message.problem)
             case LogLine():
                 if self._is_new(member, message.message):

@@ -70,7 +70,7 @@ class _Page(NamedTuple):
     until: float  #: when it must be made again, by the monotonic clock
 
 
-class Pages:
+class PagesForPeople:
     """The pages of one server; `config` is the configuration file of its mirror."""
 
     def __init__(self, config: Path) -> None:

@@ -18,7 +18,14 @@ from pypimirror.catalog.queries.work import workers
 from pypimirror.catalog.states import CHILD
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline.executors import handover
-from pypimirror.pipeline.executors.messages import Began, Ended, Failed, LogLine, Message, Moved
+from pypimirror.pipeline.executors.messages import (
+    Began,
+    Ended,
+    FailureReport,
+    LogLine,
+    Message,
+    Moved,
+)
 
 FULL = Problem(Reason.DISK, "the disk is full. Free some space and run again.")
 
@@ -63,7 +70,9 @@ def main() -> None:
             say(LogLine("warning", "the upstream is slow", "pypimirror"))
             say(LogLine("", f"hello from {orders.worker}"))
             say(Moved({Stage.DOWNLOAD: (4, 400, 3, 300)}, 2))
-            say(Failed(Stage.DOWNLOAD, Problem(Reason.MISSING, "gone", "six", orders.worker)))
+            say(
+                FailureReport(Stage.DOWNLOAD, Problem(Reason.MISSING, "gone", "six", orders.worker))
+            )
             say(Ended(counts={"files_verified": 3}, no_room=FULL if orders.slot else None))
 
 

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Request
 
 from pypimirror.serve.app import create_app
 from pypimirror.serve.pages import asking
-from pypimirror.serve.pages.asking import Pages
+from pypimirror.serve.pages.asking import PagesForPeople
 from pypimirror.serve.pages.messages import PageRequest
 from pypimirror.serve.pages.program import LOW
 from tests.catalog.test_reading import unwritable
@@ -26,14 +26,14 @@ from tests.simulator import Simulator
 
 
 @pytest.fixture
-def pages(tmp_path: Path) -> Iterator[Pages]:
-    made = Pages(Mirror(tmp_path / "other").file)
+def pages(tmp_path: Path) -> Iterator[PagesForPeople]:
+    made = PagesForPeople(Mirror(tmp_path / "other").file)
     yield made
     made.close()
 
 
 @pytest.fixture
-def browser(root: Path, pages: Pages) -> Client:
+def browser(root: Path, pages: PagesForPeople) -> Client:
     return Client(create_app(root, pages=pages))
 
 
@@ -51,7 +51,9 @@ def test_the_server_shows_pages(tmp_path: Path, simulator: Simulator) -> None:
         assert server.get("/simple/six/")[0] == 200
 
 
-def test_the_process_stands_back_behind_the_web_server(pages: Pages, browser: Client) -> None:
+def test_the_process_stands_back_behind_the_web_server(
+    pages: PagesForPeople, browser: Client
+) -> None:
     assert browser.get("/").status_code == 200
     assert pages._child is not None
     assert os.getpriority(os.PRIO_PROCESS, pages._child.pid) == os.nice(0) + LOW
@@ -85,7 +87,7 @@ def test_a_page_is_sent_compressed_to_who_accepts_that(browser: Client) -> None:
     assert refused.data == plain.data
 
 
-def test_an_answer_is_used_again_for_a_while(browser: Client, pages: Pages) -> None:
+def test_an_answer_is_used_again_for_a_while(browser: Client, pages: PagesForPeople) -> None:
     assert browser.get("/").status_code == 200
     pages._command = ["/bin/false"]
     pages.close()
@@ -93,7 +95,7 @@ def test_an_answer_is_used_again_for_a_while(browser: Client, pages: Pages) -> N
     assert browser.get("/?other").status_code == 503
 
 
-def test_a_process_that_fails_is_started_again(browser: Client, pages: Pages) -> None:
+def test_a_process_that_fails_is_started_again(browser: Client, pages: PagesForPeople) -> None:
     good, pages._command = pages._command, ["/bin/false"]
     answer = browser.get("/")
     assert answer.status_code == 503
@@ -104,7 +106,7 @@ def test_a_process_that_fails_is_started_again(browser: Client, pages: Pages) ->
 
 
 def test_a_process_that_never_answers_is_ended(
-    browser: Client, pages: Pages, monkeypatch: pytest.MonkeyPatch
+    browser: Client, pages: PagesForPeople, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asking, "PATIENCE", 0.05)
     pages._command = ["/bin/sh", "-c", "exec tail -f /dev/null"]
@@ -119,7 +121,7 @@ def test_what_a_run_does_meanwhile_is_seen_by_who_cannot_write(
     offer(simulator, "six", "1.0")
     mirror = Mirror(tmp_path, simulator)
     mirror.sync()
-    pages = Pages(mirror.file)
+    pages = PagesForPeople(mirror.file)
     pages._command = [*prefix(), *pages._command]
     asked = PageRequest("/", "", "http://h/", True)
     with closing(pages):
@@ -131,7 +133,9 @@ def test_what_a_run_does_meanwhile_is_seen_by_who_cannot_write(
             assert b"<dt>Projects</dt><dd>2</dd>" in gzip.decompress(pages._ask(asked)[1])
 
 
-def test_who_would_wait_behind_many_others_is_sent_away(browser: Client, pages: Pages) -> None:
+def test_who_would_wait_behind_many_others_is_sent_away(
+    browser: Client, pages: PagesForPeople
+) -> None:
     pages._waiting = asking.WAITING
     assert browser.get("/").status_code == 503
     assert browser.get("/simple/six/").status_code == 200
@@ -142,7 +146,7 @@ def test_an_address_that_is_too_long_is_refused(browser: Client) -> None:
 
 
 def test_kept_answers_have_a_bound(
-    browser: Client, pages: Pages, monkeypatch: pytest.MonkeyPatch
+    browser: Client, pages: PagesForPeople, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asking, "KEPT", 4000)
     for number in range(6):

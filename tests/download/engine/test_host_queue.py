@@ -7,7 +7,7 @@ import pytest
 
 from pypimirror.domain.model import Reason
 from pypimirror.download.engine.concurrency import MODEST
-from pypimirror.download.engine.gate import Gate
+from pypimirror.download.engine.host_queue import HostQueue
 from pypimirror.download.failure import FetchError
 from tests import simulator as faults
 from tests.download.conftest import BODY, MakeLab
@@ -38,8 +38,8 @@ def test_a_host_that_asks_for_less_gets_less(make_lab: MakeLab, simulator: Simul
     lab = make_lab(connections=64, tries=5)
     results = lab.together([lab.job(file, name=str(n)) for n, file in enumerate(files)])
     assert [result.problem for result in results] == [None] * 40
-    assert lab.fetcher.gate("127.0.0.1").limit < MODEST
-    assert lab.fetcher.gate("other.test").limit == MODEST
+    assert lab.fetcher.queue("127.0.0.1").limit < MODEST
+    assert lab.fetcher.queue("other.test").limit == MODEST
 
 
 def test_a_missing_file_is_no_reason_to_ask_for_less(
@@ -47,36 +47,36 @@ def test_a_missing_file_is_no_reason_to_ask_for_less(
 ) -> None:
     lab = make_lab(connections=64)
     lab.together([lab.job(f"/packages/nothing-{n}", name=str(n)) for n in range(10)])
-    assert lab.fetcher.gate("127.0.0.1").limit == MODEST
+    assert lab.fetcher.queue("127.0.0.1").limit == MODEST
     assert len(simulator.requests) == 10
 
 
 def test_a_host_that_is_gone_is_not_asked_one_by_one() -> None:
-    gate = Gate(64)
+    queue = HostQueue(64)
     for _ in range(20):
-        with gate.turn():
-            gate.went_wrong(FetchError(Reason.TIMEOUT, "nothing"))
-    assert gate.limit == MODEST
+        with queue.turn():
+            queue.went_wrong(FetchError(Reason.TIMEOUT, "nothing"))
+    assert queue.limit == MODEST
 
 
 def test_a_host_that_answers_some_and_drops_others_gets_less() -> None:
-    gate = Gate(64)
+    queue = HostQueue(64)
     for _ in range(10):
-        with gate.turn():
-            gate.went_well()
-        with gate.turn():
-            gate.went_wrong(FetchError(Reason.CONNECTION, "reset"))
-    assert gate.limit < MODEST // 2
+        with queue.turn():
+            queue.went_well()
+        with queue.turn():
+            queue.went_wrong(FetchError(Reason.CONNECTION, "reset"))
+    assert queue.limit < MODEST // 2
 
 
 def test_turns_are_given_in_the_order_of_asking_and_to_no_more_than_may_pass() -> None:
-    gate = Gate(2)
+    queue = HostQueue(2)
     passed: list[int] = []
     inside = 0
 
     def ask(number: int) -> None:
         nonlocal inside
-        with gate.turn():
+        with queue.turn():
             inside += 1
             assert inside <= 2
             passed.append(number)
@@ -88,10 +88,10 @@ def test_turns_are_given_in_the_order_of_asking_and_to_no_more_than_may_pass() -
 
 
 def test_a_turn_is_given_back_whatever_happens() -> None:
-    gate = Gate(1)
+    queue = HostQueue(1)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), gate.turn():
+        with pytest.raises(ZeroDivisionError), queue.turn():
             raise ZeroDivisionError
-    gate.went_wrong(FetchError(Reason.TIMEOUT, "slow"))
-    with gate.turn():
+    queue.went_wrong(FetchError(Reason.TIMEOUT, "slow"))
+    with queue.turn():
         pass

@@ -16,7 +16,7 @@ from pypimirror.download.failure import FetchError
 _OVERLOAD = frozenset({Reason.CONNECTION, Reason.TIMEOUT})
 
 
-class Gate:
+class HostQueue:
     """The requests that one host gets at once; the others wait, in their order."""
 
     def __init__(self, cap: int, modest: int = MODEST) -> None:
