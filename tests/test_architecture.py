@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -315,6 +316,21 @@ def test_a_private_name_stays_in_its_module() -> None:
         if alias.name.startswith("_") and not alias.name.startswith("__")
     ]
     assert not found
+
+
+#: Classes that are one idea in several places.
+_ONE_IDEA = {"Hello"}  # the first line to a worker, in each protocol
+
+
+def test_a_reader_who_searches_for_a_class_finds_one_thing() -> None:
+    """A private class is only seen in its module, so its name need not differ from others."""
+    folders = (PACKAGE, ROOT / "flows", ROOT / "tasks")
+    places = defaultdict(list)
+    for file in (file for folder in folders for file in folder.rglob("*.py")):
+        for node in parsed(file).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(name_of(file))
+    assert {name: where for name, where in places.items() if len(where) > 1}.keys() <= _ONE_IDEA
 
 
 def test_programs_in_the_texts_of_tests_import_what_exists() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pypimirror.catalog.queries import validators
 from pypimirror.config.settings import Config
 from pypimirror.download import unchanged
-from pypimirror.download.unchanged import Question
+from pypimirror.download.unchanged import ConditionalRequest
 from pypimirror.pipeline.context.remotes import question
 from pypimirror.system.children import start_early
 
@@ -30,7 +30,7 @@ def begin(config: Config) -> None:
             _start_worker()
         return
     known = validators.of_lists(file) if is_file else {}
-    questions: list[Question | None] = [
+    questions: list[ConditionalRequest | None] = [
         question(config, upstream.name, *known.get(upstream.name, (None, None)))
         if upstream.has_list and upstream.kind == "simple"
         else None

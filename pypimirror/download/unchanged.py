@@ -31,7 +31,7 @@ _NOT_MODIFIED = re.compile(rb"HTTP/1\.[01] 304[ \r\n]")
 _FRESH = 5.0
 
 
-class Question(NamedTuple):
+class ConditionalRequest(NamedTuple):
     """Whether an address is unchanged; see `is_unchanged`."""
 
     url: str
@@ -51,7 +51,7 @@ class Question(NamedTuple):
 class _Early(threading.Thread):
     """A question that a thread asks while the program does other things."""
 
-    def __init__(self, question: Question, otherwise: Callable[[], None]) -> None:
+    def __init__(self, question: ConditionalRequest, otherwise: Callable[[], None]) -> None:
         super().__init__(daemon=True)
         self.asked_at = time.monotonic()
         self.answer = False
@@ -64,17 +64,17 @@ class _Early(threading.Thread):
 
 
 #: The questions that were asked early and not yet repeated.
-_early: dict[Question, _Early] = {}
+_early: dict[ConditionalRequest, _Early] = {}
 
 
-def ask_early(questions: Iterable[Question], otherwise: Callable[[], None]) -> None:
+def ask_early(questions: Iterable[ConditionalRequest], otherwise: Callable[[], None]) -> None:
     """Ask each question in a thread. Call `otherwise` there if the answer is no or unknown."""
     for question in questions:
         thread = _early[question] = _Early(question, otherwise)
         thread.start()
 
 
-def answer(question: Question) -> bool:
+def answer(question: ConditionalRequest) -> bool:
     """Ask a question, or take the answer if it was asked early."""
     early = _early.pop(question, None)
     if early is None or time.monotonic() > early.asked_at + _FRESH:

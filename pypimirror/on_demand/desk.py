@@ -18,18 +18,18 @@ import msgspec
 from pypimirror.catalog import engines
 from pypimirror.catalog.database import SQLAlchemyError
 from pypimirror.domain.model import PypimirrorError
-from pypimirror.on_demand.files import Files
+from pypimirror.on_demand.files import DeskFiles
 from pypimirror.on_demand.messages import (
     Away,
     Coming,
-    File,
+    FileQuestion,
     Final,
-    Index,
+    IndexQuestion,
     Message,
-    Page,
+    PageQuestion,
 )
 from pypimirror.on_demand.once import Threads
-from pypimirror.on_demand.pages import Pages
+from pypimirror.on_demand.pages import DeskPages
 from pypimirror.pipeline.context.priority_lock import PriorityLock
 from pypimirror.system import clock
 from pypimirror.system.disk_errors import StorageError
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 #: Most pages, and most files, that are fetched at the same time. More questions wait.
 PAGES_AT_ONCE, FILES_AT_ONCE = 32, 64
 
-Question = Page | Index | File
+Question = PageQuestion | IndexQuestion | FileQuestion
 
 
 class Desk:
@@ -47,8 +47,8 @@ class Desk:
 
     def __init__(
         self,
-        pages: Pages,
-        files: Files,
+        pages: DeskPages,
+        files: DeskFiles,
         index: Callable[[], Final],
         send: Callable[[Message], None],
         priority: PriorityLock,
@@ -63,9 +63,9 @@ class Desk:
         self._threads = {
             kind: Threads(number, kind.__name__)
             for kind, number in (
-                (Page, PAGES_AT_ONCE),
-                (Index, 1),
-                (File, FILES_AT_ONCE),
+                (PageQuestion, PAGES_AT_ONCE),
+                (IndexQuestion, 1),
+                (FileQuestion, FILES_AT_ONCE),
             )
         }
         self._heard = clock.steady()
@@ -74,11 +74,11 @@ class Desk:
         """Begin to answer a question."""
         self._heard = clock.steady()
         match question:
-            case Page():
+            case PageQuestion():
                 key = (question.project, "")
-            case File():
+            case FileQuestion():
                 key = (question.project, question.filename)
-            case Index():
+            case IndexQuestion():
                 key = ("", "")
         with self._lock:
             ids = self._asked.setdefault(key, [])
@@ -114,13 +114,13 @@ class Desk:
                 self._send(msgspec.structs.replace(coming, id=number))
 
         match question:
-            case Page():
+            case PageQuestion():
                 with self._priority.taken(first=True, once=True):
                     return self._pages.page(question.project)
-            case File():
+            case FileQuestion():
                 with self._priority.taken(first=True, once=True):
                     return self._files.file(question.project, question.filename, tell)
-            case Index():  # another process does the work
+            case IndexQuestion():  # another process does the work
                 return self._index()
 
 

@@ -34,21 +34,21 @@ from pypimirror.config.settings import Config, load
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.on_demand import messages, opening
 from pypimirror.on_demand.desk import Desk
-from pypimirror.on_demand.files import Files
+from pypimirror.on_demand.files import DeskFiles
 from pypimirror.on_demand.grouped import Grouped
 from pypimirror.on_demand.index import Index
 from pypimirror.on_demand.keeping.keeper import Keeper
 from pypimirror.on_demand.keeping.turns import Turns
 from pypimirror.on_demand.keeping.upkeep import Upkeep
 from pypimirror.on_demand.messages import Counted, Message, Ready, Used
-from pypimirror.on_demand.pages import Pages
+from pypimirror.on_demand.pages import DeskPages
 from pypimirror.system import clock
 from pypimirror.system.memory import relax_collector
 
 log = logging.getLogger(__name__)
 
 
-class Link:
+class ServerLink:
     """The connection to the server. Safe to use from several threads."""
 
     def __init__(self, descriptor: int) -> None:
@@ -84,14 +84,14 @@ def main() -> NoReturn:
     parser.add_argument("--link", type=int, required=True)
     options = parser.parse_args()
     try:
-        work(load(options.config), Link(options.link))
+        work(load(options.config), ServerLink(options.link))
     except (PypimirrorError, SQLAlchemyError, OSError) as error:
         print(f"the fetcher cannot work: {error}", file=sys.stderr)
         os._exit(1)
     os._exit(0)
 
 
-def work(config: Config, link: Link) -> None:
+def work(config: Config, link: ServerLink) -> None:
     """Answer the questions that come over `link`, until it ends."""
     with ExitStack() as stack:
         opened = stack.enter_context(opening.opened(config))
@@ -103,9 +103,9 @@ def work(config: Config, link: Link) -> None:
             opened.source,
             lambda: desk.quiet_for(),
         )
-        pages, index = Pages(opened.run, opened.store), Index(opened.run, opened.store)
+        pages, index = DeskPages(opened.run, opened.store), Index(opened.run, opened.store)
         worker = opened.worker
-        files = Files(
+        files = DeskFiles(
             opened.run, opened.store, pages, grouped, lambda: worker.id, keeper.keep, keeper.placed
         )
         desk = Desk(pages, files, index.answer, link.send, priority)

@@ -36,7 +36,7 @@ from pypimirror.on_demand.messages import (
 )
 from pypimirror.on_demand.once import Once
 from pypimirror.on_demand.opening import lose_dead
-from pypimirror.on_demand.pages import ABSENCE, Pages
+from pypimirror.on_demand.pages import ABSENCE, DeskPages
 from pypimirror.on_demand.store import Fetched, Store
 from pypimirror.pipeline.context.remotes import further_places
 from pypimirror.pipeline.discover import project_pages
@@ -64,7 +64,7 @@ _HOPELESS = frozenset({Reason.DISK, Reason.WORKER, Reason.CANCELLED})
 Tell = Callable[[Coming], None]
 
 
-class Files:
+class DeskFiles:
     """The files that may be asked for. Safe to use from several threads.
 
     The selection of `run` is the policy. `worker` has the id of this fetcher in the catalog. `keep`
@@ -76,7 +76,7 @@ class Files:
         self,
         run: Run,
         store: Store,
-        pages: Pages,
+        pages: DeskPages,
         grouped: Grouped,
         worker: Callable[[], int],
         keep: Callable[[Fetched], None],

@@ -81,7 +81,7 @@ class Listing(msgspec.Struct, frozen=True, omit_defaults=True):
 MOST_FILES = 4000
 
 
-class Recent:
+class RecentListings:
     """The listings that were used last, so that they need not be read again for each file.
 
     Safe to use from several threads.

@@ -1,9 +1,9 @@
 """The messages between the web server and its fetcher: one JSON object a line, in both directions.
 
-The server asks, and gives each question a number. The fetcher may answer a `File` with any number
-of `Coming`. Then it answers with exactly one of `Here`, `Refused`, `Absent`, `Away` and `Failed`,
-which ends the question. Its first line is `Ready`. At the end of its input the fetcher ends,
-because the server is gone.
+The server asks, and gives each question a number. The fetcher may answer a `FileQuestion` with any
+number of `Coming`. Then it answers with exactly one of `Here`, `Refused`, `Absent`, `Away` and
+`Failed`, which ends the question. Its first line is `Ready`. At the end of its input the fetcher
+ends, because the server is gone.
 
 The server starts the fetcher as `python -P -m` `MODULE` `--config FILE --link DESCRIPTOR`. The
 descriptor is that of the fetcher's end of a socket pair, which it inherits.
@@ -26,20 +26,20 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
 # From the server
 
 
-class Page(Message, frozen=True, tag="page"):
+class PageQuestion(Message, frozen=True, tag="page"):
     """Ask for the page of a project."""
 
     id: int
     project: str  #: normalised
 
 
-class Index(Message, frozen=True, tag="index"):
+class IndexQuestion(Message, frozen=True, tag="index"):
     """Ask for the list of all projects."""
 
     id: int
 
 
-class File(Message, frozen=True, tag="file"):
+class FileQuestion(Message, frozen=True, tag="file"):
     """Ask for a file, or for a file's core metadata."""
 
     id: int
@@ -119,7 +119,7 @@ class Counted(Message, frozen=True, tag="counted"):
     figures: dict[str, float]
 
 
-FromServer = Page | Index | File | Used
+FromServer = PageQuestion | IndexQuestion | FileQuestion | Used
 Final = Here | Refused | Absent | Away | Failed
 FromFetcher = Ready | Here | Coming | Refused | Absent | Away | Failed | Counted
 

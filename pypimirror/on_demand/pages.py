@@ -33,7 +33,7 @@ ABSENCE, MOST_ABSENT = 300.0, 20_000
 WHILE_AWAY = 10.0
 
 
-class Pages:
+class DeskPages:
     """The pages of the projects that may be asked for. Safe to use from several threads.
 
     The selection of `run` is the policy.

@@ -26,7 +26,7 @@ import msgspec
 
 from pypimirror.domain.layout import METADATA_SUFFIX, PRIVATE, file_path, page_paths
 from pypimirror.download.protocol import FileResult
-from pypimirror.on_demand.listing import Listing, Recent
+from pypimirror.on_demand.listing import Listing, RecentListings
 from pypimirror.system import regular
 
 #: The place of the stores in the private directory of a mirror.
@@ -61,7 +61,7 @@ class Store:
         self._packages = self.directory / "packages"
         self.leftover = self.directory / "leftover"
         self._metadata = self.directory / "metadata"
-        self._recent = Recent()
+        self._recent = RecentListings()
         shutil.rmtree(self.parts, ignore_errors=True)
         self._leave()
         for name in ("simple", "listings", "packages", "parts", "leftover", "metadata"):

@@ -14,7 +14,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from pypimirror.on_demand import messages
-from pypimirror.on_demand.messages import Coming, Counted, File, Final, Index, Message, Page, Ready
+from pypimirror.on_demand.messages import (
+    Coming,
+    Counted,
+    FileQuestion,
+    Final,
+    IndexQuestion,
+    Message,
+    PageQuestion,
+    Ready,
+)
 from tests.mirror import Mirror
 from tests.simulator import Simulator
 
@@ -75,13 +84,13 @@ class Fetcher:
 
     def page(self, project: str) -> Final:
         """Ask for a page and wait for the answer."""
-        return self.wait(self.ask(Page(0, project)))
+        return self.wait(self.ask(PageQuestion(0, project)))
 
     def file(self, project: str, filename: str) -> Final:
         """Ask for a file and wait for the answer."""
-        return self.wait(self.ask(File(0, project, filename)))
+        return self.wait(self.ask(FileQuestion(0, project, filename)))
 
-    def ask(self, question: Page | Index | File) -> int:
+    def ask(self, question: PageQuestion | IndexQuestion | FileQuestion) -> int:
         """Ask, and return the number of the question."""
         number = next(self._numbers)
         fields = {name: getattr(question, name) for name in question.__struct_fields__}

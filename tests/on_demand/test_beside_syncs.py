@@ -12,7 +12,7 @@ import pytest
 
 from pypimirror.catalog.marks import DOUBT, LEFT, WAITING
 from pypimirror.catalog.queries import marks
-from pypimirror.on_demand.messages import File, Here
+from pypimirror.on_demand.messages import FileQuestion, Here
 from pypimirror.pipeline import gate
 from pypimirror.pipeline.asked import leaving
 from pypimirror.pipeline.audit import doubt
@@ -158,7 +158,7 @@ def test_a_sync_does_not_wait_for_a_file_without_a_digest_that_comes_slowly(
     mirror = on_demand(tmp_path, simulator, select={"projects": ["idna"]})
     with Fetcher(mirror) as fetcher:
         hold = simulator.hold(slow.path, after=300)
-        number = fetcher.ask(File(0, "six", slow.filename))
+        number = fetcher.ask(FileQuestion(0, "six", slow.filename))
         hold.wait_reached()
         assert mirror.sync(sound=False).state == "completed"
         assert not fetcher.is_answered(number)
@@ -181,7 +181,7 @@ def test_a_file_that_a_sync_receives_is_not_downloaded_again(
         with syncing(mirror, simulator) as sync:
             hold.wait_reached()
             until(lambda: parts(mirror))
-            number = fetcher.ask(File(0, "six", file.filename))
+            number = fetcher.ask(FileQuestion(0, "six", file.filename))
             coming = fetcher.wait_coming(number)
             assert coming.size == file.size and coming.digests == {"sha256": file.sha256}
             assert not fetcher.is_answered(number)
@@ -222,7 +222,7 @@ def test_wrong_bytes_that_a_sync_receives_are_not_handed_out(
         with syncing(mirror, simulator):
             hold.wait_reached()
             until(lambda: parts(mirror))
-            number = fetcher.ask(File(0, "six", file.filename))
+            number = fetcher.ask(FileQuestion(0, "six", file.filename))
             fetcher.wait_coming(number)
             hold.release()
             answer = fetcher.wait(number)
@@ -259,7 +259,7 @@ def test_a_sync_that_left_a_file_to_a_request_ends_when_it_has_it(
     file, mirror = left(simulator, tmp_path)
     with Fetcher(mirror) as fetcher:
         hold = simulator.hold(file.path)
-        number = fetcher.ask(File(0, "six", file.filename))
+        number = fetcher.ask(FileQuestion(0, "six", file.filename))
         hold.wait_reached()
         with syncing(mirror, simulator) as sync:
             wait_mark(mirror, LEFT.name)
@@ -280,7 +280,7 @@ def test_a_sync_fetches_itself_what_it_left_to_a_request_that(
         if end == "fails":
             simulator.fault(file, Status(500), nth=1)
         hold = simulator.hold(file.path, nth=1)
-        number = fetcher.ask(File(0, "six", file.filename))
+        number = fetcher.ask(FileQuestion(0, "six", file.filename))
         hold.wait_reached()
         with syncing(mirror, simulator) as sync:
             wait_mark(mirror, LEFT.name)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pypimirror.on_demand.keeping.keeper import Keeper
-from pypimirror.on_demand.messages import Absent, Away, Failed, File, Here, Refused
+from pypimirror.on_demand.messages import Absent, Away, Failed, FileQuestion, Here, Refused
 from pypimirror.on_demand.store import Fetched, Store
 from tests.mirror import offer
 from tests.on_demand.fetcher import Fetcher, on_demand
@@ -171,7 +171,7 @@ def test_the_space_of_a_file_that_comes_is_not_promised_twice(
     mirror = on_demand(tmp_path, simulator, download={"max_file_size": "1000 TiB"})
     with Fetcher(mirror) as fetcher:
         hold = simulator.hold(large.path)
-        coming = fetcher.ask(File(0, "idna", large.filename))
+        coming = fetcher.ask(FileQuestion(0, "idna", large.filename))
         hold.wait_reached()
         assert isinstance(fetcher.file("six", small.filename), Here)
         fetcher.wait_placed(mirror, small.filename)

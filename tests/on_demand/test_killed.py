@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pypimirror.on_demand.messages import Away, File, Here
+from pypimirror.on_demand.messages import Away, FileQuestion, Here
 from tests.mirror import attest, offer
 from tests.on_demand.fetcher import PATIENCE, Fetcher, on_demand
 from tests.sampling import sample
@@ -30,7 +30,7 @@ def test_a_fetcher_that_is_killed_at_any_step(
     mirror.sync()
     fetcher = Fetcher(mirror, VICTIM, str(mirror.root), str(step), "0")
     if fetcher.is_ready:
-        number = fetcher.ask(File(0, "six", file.filename))
+        number = fetcher.ask(FileQuestion(0, "six", file.filename))
         fetcher.wait_end(number)
         deadline = time.monotonic() + PATIENCE
         while not fetcher.is_over and mirror.state(file.filename) != "published":
@@ -72,7 +72,7 @@ def test_a_disk_without_space_from_any_step_on(
     mirror.sync()
     full = Fetcher(mirror, VICTIM, str(mirror.root), str(step), str(errno.ENOSPC))
     if full.is_ready:
-        number = full.ask(File(0, "six", file.filename))
+        number = full.ask(FileQuestion(0, "six", file.filename))
         full.wait_end(number)
         if full.is_answered(number):
             answer = full.wait(number)

@@ -6,7 +6,7 @@ import pytest
 
 from pypimirror.domain.model import File, ProjectPage
 from pypimirror.on_demand import listing as module
-from pypimirror.on_demand.listing import Listing, Recent
+from pypimirror.on_demand.listing import Listing, RecentListings
 
 NOW = 1_800_000_000.0
 
@@ -35,7 +35,7 @@ def test_the_listings_in_memory_are_bounded_and_the_last_used_stay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "MOST_FILES", 100)
-    recent = Recent()
+    recent = RecentListings()
 
     def note(project: str, files: int) -> None:
         page = ProjectPage(project, project, files=(File("f", "u"),) * files)

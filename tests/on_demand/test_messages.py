@@ -10,9 +10,9 @@ from pypimirror.on_demand import messages
 @pytest.mark.parametrize(
     "message",
     [
-        messages.Page(1, "six"),
-        messages.Index(2),
-        messages.File(3, "six", "six-1.0-py3-none-any.whl.metadata"),
+        messages.PageQuestion(1, "six"),
+        messages.IndexQuestion(2),
+        messages.FileQuestion(3, "six", "six-1.0-py3-none-any.whl.metadata"),
         messages.Used([("six", "six-1.0-py3-none-any.whl")]),
     ],
 )

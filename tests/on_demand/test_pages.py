@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 import psycopg
 
 from pypimirror.on_demand.desk import PAGES_AT_ONCE
-from pypimirror.on_demand.messages import Absent, Away, Here, Page, Refused
+from pypimirror.on_demand.messages import Absent, Away, Here, PageQuestion, Refused
 from tests.databases import Databases
 from tests.mirror import offer
 from tests.on_demand.fetcher import Fetcher, on_demand
@@ -72,7 +72,7 @@ def test_a_database_that_hangs_delays_no_question_that_does_not_need_it(
         assert isinstance(fetcher.page("six"), Here)
         with psycopg.connect(url.replace("+psycopg", "")) as other:
             other.execute("LOCK TABLE projects IN ACCESS EXCLUSIVE MODE")
-            late = fetcher.ask(Page(0, "idna"))
+            late = fetcher.ask(PageQuestion(0, "idna"))
             until(lambda: execute(url, waiting))
             assert isinstance(fetcher.page("six"), Here)
             assert not fetcher.is_answered(late)
@@ -115,7 +115,7 @@ def test_many_questions_at_once_are_one_request(simulator: Simulator, tmp_path: 
     mirror = on_demand(tmp_path, simulator)
     with Fetcher(mirror) as fetcher:
         hold = simulator.hold("/simple/six/")
-        numbers = [fetcher.ask(Page(0, "six")) for _ in range(50)]
+        numbers = [fetcher.ask(PageQuestion(0, "six")) for _ in range(50)]
         hold.wait_reached()
         hold.release()
         assert all(isinstance(fetcher.wait(number), Here) for number in numbers)
@@ -132,7 +132,7 @@ def test_questions_for_many_projects_reach_the_upstream_together(
     mirror = on_demand(tmp_path, simulator, download={"connections": 64})
     with Fetcher(mirror) as fetcher:
         hold = simulator.hold("/simple/*/")
-        numbers = [fetcher.ask(Page(0, name)) for name in names]
+        numbers = [fetcher.ask(PageQuestion(0, name)) for name in names]
         simulator.wait_for(lambda: simulator.active == len(names))
         hold.release()
         assert all(isinstance(fetcher.wait(number), Here) for number in numbers)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pypimirror.catalog.marks import WAITING
-from pypimirror.on_demand.messages import File, Here, Page
+from pypimirror.on_demand.messages import FileQuestion, Here, PageQuestion
 from pypimirror.pipeline import gate, sequence
 from pypimirror.pipeline.audit.audit import Options, audit
 from pypimirror.pipeline.run import Run
@@ -28,9 +28,9 @@ def test_two_fetchers_of_one_catalog_download_a_file_once(
     mirror = on_demand(tmp_path, simulator)
     with Fetcher(mirror) as first, Fetcher(mirror) as second:
         hold = simulator.hold(file.path)
-        one = first.ask(File(0, "six", file.filename))
+        one = first.ask(FileQuestion(0, "six", file.filename))
         hold.wait_reached()
-        other = second.ask(File(0, "six", file.filename))
+        other = second.ask(FileQuestion(0, "six", file.filename))
         assert isinstance(second.page("six"), Here)  # it answers meanwhile
         hold.release()
         assert isinstance(first.wait(one), Here)
@@ -47,7 +47,7 @@ def test_a_busy_fetcher_places_at_once_what_another_one_waits_for(
     mirror = on_demand(tmp_path, simulator, download={"timeout": 600})
     with Fetcher(mirror, "tests.on_demand.busy") as first, Fetcher(mirror) as second:
         hold = simulator.hold(slow.path)
-        first.ask(File(0, "idna", slow.filename))
+        first.ask(FileQuestion(0, "idna", slow.filename))
         hold.wait_reached()
         assert isinstance(first.file("six", file.filename), Here)
         assert not mirror.holds(file)
@@ -62,7 +62,7 @@ def test_fifty_questions_for_one_file_are_one_download(
     (file,) = offer(simulator, "six", "1.0")
     with Fetcher(on_demand(tmp_path, simulator)) as fetcher:
         hold = simulator.hold(file.path)
-        numbers = [fetcher.ask(File(0, "six", file.filename)) for _ in range(50)]
+        numbers = [fetcher.ask(FileQuestion(0, "six", file.filename)) for _ in range(50)]
         hold.wait_reached()
         hold.release()
         assert all(isinstance(fetcher.wait(number), Here) for number in numbers)
@@ -78,7 +78,7 @@ def test_a_file_asked_for_again_is_placed_though_its_bad_bytes_are_given_up_mean
     with Fetcher(mirror) as fetcher:
         assert not isinstance(fetcher.file("six", file.filename), Here)
         hold = simulator.hold(file.path)
-        number = fetcher.ask(File(0, "six", file.filename))
+        number = fetcher.ask(FileQuestion(0, "six", file.filename))
         hold.wait_reached()
         until(lambda: not mirror.query("SELECT * FROM asked"))  # the keeper has given them up
         hold.release()
@@ -94,7 +94,7 @@ def test_a_file_is_seen_while_it_comes(simulator: Simulator, tmp_path: Path) -> 
     (file,) = offer(simulator, "six", "1.0")
     with Fetcher(on_demand(tmp_path, simulator)) as fetcher:
         hold = simulator.hold(file.path, after=300)
-        number = fetcher.ask(File(0, "six", file.filename))
+        number = fetcher.ask(FileQuestion(0, "six", file.filename))
         hold.wait_reached()
         coming = fetcher.wait_coming(number)
         assert coming.size == file.size and coming.digests == {"sha256": file.sha256}
@@ -108,7 +108,7 @@ def test_a_sync_while_a_file_is_asked_for(simulator: Simulator, tmp_path: Path) 
     (other,) = offer(simulator, "idna", "1.0")
     mirror = on_demand(tmp_path, simulator, select={"projects": ["idna"]})
     with Fetcher(mirror) as fetcher:
-        number = fetcher.ask(File(0, "six", file.filename))
+        number = fetcher.ask(FileQuestion(0, "six", file.filename))
         assert mirror.sync(sound=False).state == "completed"
         assert isinstance(fetcher.wait(number), Here)
         fetcher.wait_placed(mirror, file.filename)
@@ -141,7 +141,7 @@ def test_a_sync_leaves_a_file_to_the_request_that_fetches_it(
     mirror = on_demand(tmp_path, simulator, select={"projects": ["idna"]})
     with Fetcher(mirror) as fetcher:
         hold = simulator.hold(file.path)
-        number = fetcher.ask(File(0, "six", file.filename))
+        number = fetcher.ask(FileQuestion(0, "six", file.filename))
         hold.wait_reached()
         syncing = threading.Thread(target=mirror.sync, kwargs={"sound": False})
         syncing.start()
@@ -249,7 +249,7 @@ def test_the_store_may_be_lost_at_any_time(simulator: Simulator, tmp_path: Path)
         assert isinstance(fetcher.page("six"), Here)
     shutil.rmtree(mirror.root / ".pypimirror" / "on_demand")
     with Fetcher(mirror) as fetcher:
-        number = fetcher.ask(Page(0, "six"))
+        number = fetcher.ask(PageQuestion(0, "six"))
         assert isinstance(fetcher.wait(number), Here)
         assert isinstance(fetcher.file("six", file.filename), Here)
         fetcher.wait_placed(mirror, file.filename)
@@ -260,7 +260,7 @@ def test_a_fetcher_ends_with_its_server(simulator: Simulator, tmp_path: Path) ->
     (file,) = offer(simulator, "six", "1.0")
     fetcher = Fetcher(on_demand(tmp_path, simulator))
     hold = simulator.hold(file.path)
-    fetcher.ask(File(0, "six", file.filename))
+    fetcher.ask(FileQuestion(0, "six", file.filename))
     hold.wait_reached()
     fetcher.close()
     assert fetcher.process.returncode == 0

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import entries, withdrawals
 from pypimirror.catalog.queries.work import asked
-from pypimirror.catalog.queries.work.asked import HeldFile
+from pypimirror.catalog.queries.work.asked import RequestedFile
 from pypimirror.config.settings import Config
 from pypimirror.domain.durations import spoken
 from pypimirror.domain.model import ProjectName, Stage
@@ -39,12 +39,12 @@ from pypimirror.select.selection import Selection, policy
 class Evicted(Struct, frozen=True):
     """The files to evict, by the reason."""
 
-    barred: list[HeldFile]  #: clients may not ask for them any more
-    unused: list[HeldFile]  #: for longer than `keep`
-    beyond: list[HeldFile]  #: `max_size`
+    barred: list[RequestedFile]  #: clients may not ask for them any more
+    unused: list[RequestedFile]  #: for longer than `keep`
+    beyond: list[RequestedFile]  #: `max_size`
 
     @property
-    def files(self) -> list[HeldFile]:
+    def files(self) -> list[RequestedFile]:
         """All of them."""
         return [*self.barred, *self.unused, *self.beyond]
 
@@ -54,7 +54,7 @@ def choose(connection: Connection, config: Config, selection: Selection, now: fl
     allowed, limits = policy(config), config.on_demand
     before = now - limits.keep.total_seconds() if limits.keep else 0.0
     found = Evicted([], [], [])
-    stays: list[HeldFile] = []
+    stays: list[RequestedFile] = []
     for file in asked.held(connection):
         if selection.selects(ProjectName(file.project), file.filename):
             continue
@@ -116,7 +116,7 @@ def evict(run: Run) -> Run:
 def _told(run: Run, going: Evicted) -> str:
     """Say how many files are evicted, and why."""
     limits = run.config.on_demand
-    reasons: list[tuple[Iterable[HeldFile], str]] = [
+    reasons: list[tuple[Iterable[RequestedFile], str]] = [
         (going.barred, "on_demand.projects does not allow any more"),
         (going.unused, f"nobody used for {spoken(limits.keep.total_seconds())}"),
         (going.beyond, f"are more than on_demand.max_size ({limits.max_size} bytes) allows"),

@@ -9,7 +9,7 @@ from pypimirror.config.sections import UpstreamSection
 from pypimirror.config.settings import Config
 from pypimirror.domain.addresses import NONE, basic, login_of, without_login
 from pypimirror.download.protocol import Remote
-from pypimirror.download.unchanged import Question
+from pypimirror.download.unchanged import ConditionalRequest
 from pypimirror.upstream.headers import page_headers
 
 
@@ -34,7 +34,7 @@ def remotes(config: Config) -> tuple[Remote, ...]:
 
 def question(
     config: Config, place: str, etag: str | None, last_modified: str | None
-) -> Question | None:
+) -> ConditionalRequest | None:
     """Return the question whether the list of a place has changed since it had these validators.
 
     Returns None if it has none, or if only a download worker can ask: it has a proxy or a login.
@@ -45,7 +45,7 @@ def question(
     if remote.authorization or remote.proxy not in ("", NONE):
         return None
     headers = page_headers(etag, last_modified) | {"User-Agent": config.user_agent}
-    return Question(
+    return ConditionalRequest(
         remote.url,
         tuple(headers.items()),
         config.download.timeout,

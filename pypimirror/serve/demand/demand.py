@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gevent
 
-from pypimirror.serve.demand.fetcher import Fetcher
+from pypimirror.serve.demand.fetcher import FetcherProcess
 from pypimirror.serve.demand.figures import Figures
 from pypimirror.serve.demand.files import Files
 from pypimirror.serve.demand.link import Link
@@ -22,7 +22,7 @@ class Demand:
     def __init__(self, tree: Tree, config: Path, counts: AnswerCounts) -> None:
         self.figures = Figures(counts)
         self._link = Link(self.figures.heard)
-        self._fetcher = Fetcher(config, self._link)
+        self._fetcher = FetcherProcess(config, self._link)
         self._pages = Pages(tree, self._link, self.figures)
         self._files = Files(tree, self._link, self.figures)
         self._usage = Usage(self._link.used)

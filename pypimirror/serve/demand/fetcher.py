@@ -23,7 +23,7 @@ from pypimirror.serve.processes.keeping import ended, keep
 PROGRAM: tuple[str, ...] = ("-m", MODULE)
 
 
-class Fetcher:
+class FetcherProcess:
     """The fetcher of one server, for the mirror of the configuration file `config`."""
 
     def __init__(self, config: Path, link: Link) -> None:

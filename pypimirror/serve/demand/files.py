@@ -22,7 +22,7 @@ from pypimirror.serve.demand.figures import Figures
 from pypimirror.serve.demand.link import Gone, Link, Question
 from pypimirror.serve.demand.pages import PATIENCE, can_be_a_project, status_of, unavailable
 from pypimirror.serve.demand.remembered import Remembered
-from pypimirror.serve.demand.streaming import Body, StreamedResponse, proving
+from pypimirror.serve.demand.streaming import StreamedBody, StreamedResponse, proving
 from pypimirror.serve.files import directory
 from pypimirror.serve.tree import OpenFile, Tree
 
@@ -96,7 +96,7 @@ class Files:
         yield self._tree
 
     def _stream(self, question: Question, coming: Coming) -> Response:
-        body = Body(question, coming, lambda here: self._opened(question, here))
+        body = StreamedBody(question, coming, lambda here: self._opened(question, here))
         response = StreamedResponse(
             self._noting(question, body),
             headers={"Cache-Control": FILE_CACHE},
@@ -111,7 +111,7 @@ class Files:
         found = (tree.open("packages", *_names(question)) for tree in self._places(question, here))
         return next((file for file in found if file is not None), None)
 
-    def _noting(self, question: Question, body: Body) -> Iterator[bytes]:
+    def _noting(self, question: Question, body: StreamedBody) -> Iterator[bytes]:
         """Yield the bytes of an answer, and say so if it is cut."""
         try:
             yield from body

@@ -22,10 +22,10 @@ from pypimirror import __version__
 from pypimirror.on_demand.messages import (
     Coming,
     Counted,
-    File,
+    FileQuestion,
     Final,
-    Index,
-    Page,
+    IndexQuestion,
+    PageQuestion,
     Ready,
     Used,
     from_fetcher,
@@ -173,11 +173,15 @@ class Link:
             del self._by_thing[question.thing]
 
 
-def _message(number: int, thing: Thing) -> Page | Index | File:
+def _message(number: int, thing: Thing) -> PageQuestion | IndexQuestion | FileQuestion:
     project, filename = thing
     if project is None:
-        return Index(number)
-    return Page(number, project) if filename is None else File(number, project, filename)
+        return IndexQuestion(number)
+    return (
+        PageQuestion(number, project)
+        if filename is None
+        else FileQuestion(number, project, filename)
+    )
 
 
 def _write(connection: socket, lines: SimpleQueue[bytes]) -> None:

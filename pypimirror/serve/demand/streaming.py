@@ -65,7 +65,7 @@ def proving(coming: Coming) -> str | None:
     return next((name for name in ALGORITHMS if name in usable), None)
 
 
-class Body:
+class StreamedBody:
     """The bytes of a file that is arriving. `opened` opens it when it is here."""
 
     def __init__(

@@ -18,11 +18,11 @@ import pytest
 from pypimirror import __version__
 from pypimirror.on_demand.messages import (
     Coming,
-    File,
+    FileQuestion,
     FromServer,
     Here,
     Message,
-    Page,
+    PageQuestion,
     Ready,
     from_server,
     line,
@@ -68,14 +68,14 @@ class Puppet:
         message: FromServer = from_server(self.input.readline())
         return message
 
-    def hears_file(self) -> File:
+    def hears_file(self) -> FileQuestion:
         message = self.hears()
-        assert isinstance(message, File)
+        assert isinstance(message, FileQuestion)
         return message
 
-    def hears_page(self) -> Page:
+    def hears_page(self) -> PageQuestion:
         message = self.hears()
-        assert isinstance(message, Page)
+        assert isinstance(message, PageQuestion)
         return message
 
     def hears_nothing_more(self) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from pypimirror.on_demand.messages import Absent, Away, Failed, File, Here, Refused, Used
+from pypimirror.on_demand.messages import Absent, Away, Failed, FileQuestion, Here, Refused, Used
 from tests.serve.demand.conftest import LONG, Serve, Site
 
 SMALL = b"small" * 1000
@@ -409,7 +409,7 @@ def test_a_fetcher_that_dies_cuts_streams_and_lets_others_ask_again(serve: Serve
     streaming, waiting = site.ask(PATH), site.ask("/packages/six/six-2.tar.gz")
     file = site.arriving(LARGE, size=len(LARGE))
     other = site.puppet.hears()
-    assert isinstance(other, File)
+    assert isinstance(other, FileQuestion)
     if other.filename == "six-1.17.0.tar.gz":  # they arrived in the other order
         file.id = other.id
     file.comes(1 << 20)

@@ -7,7 +7,7 @@ import http.client
 import pytest
 from msgspec.structs import replace
 
-from pypimirror.on_demand.messages import Absent, Away, Failed, Here, Index, Refused
+from pypimirror.on_demand.messages import Absent, Away, Failed, Here, IndexQuestion, Refused
 from tests.serve.demand.conftest import LONG, Serve, Site
 from tests.serve.tree import add_project, add_root_index, wheel
 
@@ -202,7 +202,7 @@ def test_the_list_of_projects_is_the_fetchers(serve: Serve) -> None:
     site = serve()
     client = site.ask("/simple/")
     asked = site.puppet.hears()
-    assert isinstance(asked, Index)
+    assert isinstance(asked, IndexQuestion)
     add_root_index(site.puppet.store, "six", "one-that-only-the-upstream-has")
     site.puppet.say(Here(asked.id, str(site.puppet.store / "simple"), 600))
     assert b"one-that-only" in client.getresponse().read()

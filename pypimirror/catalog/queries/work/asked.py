@@ -194,7 +194,7 @@ def every(connection: Connection) -> Iterator[AskedRecord]:
     yield from mapper.read(connection, query.execution_options(yield_per=CHUNK), AskedRecord)
 
 
-class HeldFile(NamedTuple):
+class RequestedFile(NamedTuple):
     """A file that a client has asked for and no worker fetches now."""
 
     project: str
@@ -204,7 +204,7 @@ class HeldFile(NamedTuple):
     size: int  #: bytes that are here; 0: none
 
 
-def held(connection: Connection) -> Iterator[HeldFile]:
+def held(connection: Connection) -> Iterator[RequestedFile]:
     """Yield the files that no worker fetches, the least recently used first.
 
     Ties are in the order of their names.
@@ -221,7 +221,7 @@ def held(connection: Connection) -> Iterator[HeldFile]:
         .order_by(asked.c.used_at, asked.c.project, asked.c.filename)
     )
     for row in connection.execute(query):
-        yield HeldFile(*row)
+        yield RequestedFile(*row)
 
 
 def of_projects(
