@@ -183,15 +183,14 @@ class DeskFiles:
             raise
 
     def _fetch_as(self, number: int, found: _Wanted, part: Path | None, tell: Tell) -> Final:
-        # The keeper claims room in the same place, for ids of the catalog.
-        _, short = self._run.room.claim({found.pair: found.file.size or 0})
+        _, short = self._run.room.claim({number: found.file.size or 0})
         try:
             if short is None:
                 result = self._received(number, found, part, tell)
             else:
                 result = FileResult(number, problem=short)
         finally:
-            self._run.room.settle([found.pair])
+            self._run.room.settle([number])
         if result.problem is None:
             if found.is_provable(self._run):
                 return self._put(number, found, result)
@@ -238,7 +237,7 @@ class DeskFiles:
 
         def progress(_: Job, size: int) -> None:
             self.received += size
-            self._run.room.received(found.pair, size)
+            self._run.room.received(number, size)
             coming()
 
         first: FileResult | None = None

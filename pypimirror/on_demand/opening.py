@@ -30,7 +30,7 @@ from pypimirror.catalog.queries.work import requests
 from pypimirror.catalog.states import REQUEST
 from pypimirror.config.settings import Config
 from pypimirror.domain.errors import LockedError
-from pypimirror.on_demand.keeping.source import StoreFetcher, store_pools
+from pypimirror.on_demand.keeping.source import StoreFetcher, StoreRoom, store_pools
 from pypimirror.on_demand.store import Store
 from pypimirror.pipeline import lifecycle
 from pypimirror.pipeline.context import pools
@@ -117,7 +117,13 @@ def opened(config: Config) -> Iterator[Opened]:
             closing(Store(workspace.private)) as store,
         ):
             stored, source = store_pools(run.pools, store)
-            keeping = replace(run, selection=selection, pools=stored, workspace=loop.workspace)
+            keeping = replace(
+                run,
+                selection=selection,
+                pools=stored,
+                workspace=loop.workspace,
+                room=StoreRoom(config, source),
+            )
             yield Opened(run, keeping, store, source, loop.worker)
 
 

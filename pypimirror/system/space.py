@@ -10,14 +10,12 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from pypimirror.domain.model import Problem, Reason
-
-K = TypeVar("K", bound=Hashable)
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
@@ -114,13 +112,13 @@ class Room:
         self._directory = directory
         self._reserve = reserve
         self._shared = shared
-        self._due: dict[Hashable, int] = {}  # bytes that are still expected, by file
+        self._due: dict[int, int] = {}  # bytes that are still expected, by file
         self._expected = 0  # their sum
         self._lock = threading.Lock()
 
-    def claim(self, sizes: Mapping[K, int]) -> tuple[set[K], Problem | None]:
+    def claim(self, sizes: Mapping[int, int]) -> tuple[set[int], Problem | None]:
         """Claim space for files, given by id. Return the ids that got space, and the problem if not
-        all did. Users of one room must choose different ids.
+        all did.
 
         Small files come first, so that one claimed size decides nothing for the others. Space that
         was claimed before and is not yet used is not free. Raises `OSError`.
@@ -137,20 +135,20 @@ class Room:
             self._expect({number: sizes[number] for number in taken})
         return taken, problem
 
-    def received(self, file_id: Hashable, size: int) -> None:
+    def received(self, file_id: int, size: int) -> None:
         """Subtract bytes of a file that have arrived."""
         with self._lock:
             if file_id in self._due:
                 self._expect({file_id: max(0, self._due[file_id] - size)})
 
-    def settle(self, ids: Iterable[Hashable]) -> None:
+    def settle(self, ids: Iterable[int]) -> None:
         """Forget files that have arrived, or will not arrive."""
         with self._lock:
             for file_id in ids:
                 self._expected -= self._due.pop(file_id, 0)
             self._expect({})
 
-    def _expect(self, sizes: Mapping[Any, int]) -> None:
+    def _expect(self, sizes: Mapping[int, int]) -> None:
         self._expected += sum(size - self._due.get(number, 0) for number, size in sizes.items())
         self._due.update(sizes)
         if self._shared is not None:
@@ -173,7 +171,7 @@ class Room:
         )
 
 
-def _fitting(sizes: Mapping[K, int], room: int) -> Iterator[K]:
+def _fitting(sizes: Mapping[int, int], room: int) -> Iterator[int]:
     """Yield the ids of as many files as fit together."""
     for number, size in sorted(sizes.items(), key=lambda item: item[1]):
         room -= size

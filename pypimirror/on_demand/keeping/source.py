@@ -9,17 +9,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 from msgspec.structs import replace
 
+from pypimirror.config.settings import Config
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.download.protocol import FetchFile, FetchPage, FileResult, Job, PageResult, Result
 from pypimirror.on_demand.store import Fetched, Store
 from pypimirror.pipeline.context.pools import Fetcher, Pools
 from pypimirror.storage.parts import PART
 from pypimirror.system import regular
+from pypimirror.system.space import Room
 from pypimirror.verify.digests import Claims, check
 from pypimirror.verify.hashing import hash_file
 
@@ -38,6 +40,11 @@ class StoreFetcher:
     def hold(self, files: dict[int, Fetched]) -> None:
         """Use these files for the jobs to come, and no others. They come by id in the catalog."""
         self._held = files
+
+    def has(self, number: int) -> bool:
+        """Whether the store has the bytes of this file of the catalog."""
+        held = self._held.get(number)
+        return held is not None and bool(held.path)
 
     def run(
         self, jobs: Iterable[Job], *, on_progress: Callable[[Job, int], None] | None = None
@@ -108,6 +115,19 @@ class StoreFetcher:
             return job.failed(Problem(Reason.DISK, told))
         sha256 = result.metadata_sha256 if metadata else ""
         return msgspec.structs.replace(result, id=job.id, metadata_sha256=sha256)
+
+
+class StoreRoom(Room):
+    """The room of the keeper. Files that come from the store are on this disk already."""
+
+    def __init__(self, config: Config, source: StoreFetcher) -> None:
+        super().__init__(config.directory, int(config.mirror.reserve))
+        self._source = source
+
+    def claim(self, sizes: Mapping[int, int]) -> tuple[set[int], Problem | None]:
+        """Claim space for files; see `Room.claim`."""
+        has = self._source.has
+        return super().claim({n: 0 if has(n) else size for n, size in sizes.items()})
 
 
 def store_pools(pools: Pools, store: Store) -> tuple[Pools, StoreFetcher]:
