@@ -156,7 +156,8 @@ class Expiring(ABC):
             if self.lost is not None:
                 return
             self.lost = self.lost_by(cause)
-        log.error("%s", self.lost)
+        if not self._ended.is_set():  # else it was given back
+            log.error("%s", self.lost)
         self.on_lost()
 
 

@@ -1,8 +1,9 @@
 """The fetcher: `python -P -m pypimirror.on_demand.fetcher`; `messages` says who starts it, and how.
 
 The main thread reads the questions. Each is answered in a thread of its own (`desk`), and one
-thread places fetched files (`keeper`). When its input ends, the server has ended, and the fetcher
-ends at once. That is as safe as a kill, because nothing depends on its store.
+thread places fetched files (`keeper`). When its input ends, the server has ended. Then the fetcher
+ends when the keeper has ended its turn, or after `GRACE`. Both are as safe as a kill, because
+nothing depends on its store.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ from pypimirror.system.memory import relax_collector
 
 log = logging.getLogger(__name__)
 
+#: Seconds that the keeper has for the end of its turn: as long as a server waits that still lives.
+GRACE = 2.0
+
 
 class ServerLink:
     """The connection to the server. Safe to use from several threads."""
@@ -69,7 +73,10 @@ class ServerLink:
         """Return a function that waits for the next message; it returns None if none will come."""
 
         def following() -> messages.FromServer | None:
-            line = self._lines.readline()
+            try:
+                line = self._lines.readline()
+            except ConnectionError:  # the server was killed, and had not read everything
+                return None
             return messages.from_server(line) if line.endswith(b"\n") else None
 
         return following
@@ -78,7 +85,8 @@ class ServerLink:
 def main() -> NoReturn:
     """Answer questions until the server has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("pypimirror").setLevel(logging.INFO)
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--link", type=int, required=True)
@@ -118,7 +126,8 @@ def work(config: Config, link: ServerLink) -> None:
         ending = threading.Event()
         stack.callback(ending.set)
         threading.Thread(target=upkeep.work, args=(ending,), name="upkeep", daemon=True).start()
-        threading.Thread(target=_keep, args=(keeper, ending), name="keeper", daemon=True).start()
+        placing = threading.Thread(target=_keep, args=(keeper,), name="keeper", daemon=True)
+        placing.start()
         files.take_leftovers()
         relax_collector()
         link.send(Ready(__version__))
@@ -128,20 +137,23 @@ def work(config: Config, link: ServerLink) -> None:
                 grouped.later(partial(_note_use, message.files, clock.now()))
             else:
                 desk.ask(message)
+        keeper.end()
+        placing.join(GRACE)
+        if placing.is_alive():  # its files must stay where they are
+            os._exit(0)
 
 
 def _note_use(pairs: list[asked.Pair], at: float, connection: Connection) -> None:
     asked.used(connection, pairs, at)
 
 
-def _keep(keeper: Keeper, ending: threading.Event) -> None:
-    """Place files until `ending`. If this fails, the process ends, because it would be useless."""
+def _keep(keeper: Keeper) -> None:
+    """Place files. If this fails, the process ends, because it would be useless."""
     try:
         keeper.work()
     except BaseException:
-        if not ending.is_set():
-            log.exception("the keeper has ended")
-            os._exit(1)
+        log.exception("the keeper has ended")
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -74,8 +74,12 @@ class Fetcher:
 
     def close(self) -> None:
         """Be gone, as a server is; the fetcher ends."""
-        self._link.shutdown(socket.SHUT_RDWR)
+        self.hang_up()
         self.process.wait(PATIENCE)
+
+    def hang_up(self) -> None:
+        """Be gone, and do not wait for the fetcher."""
+        self._link.shutdown(socket.SHUT_RDWR)
 
     def kill(self) -> None:
         """Kill the fetcher."""

@@ -11,6 +11,7 @@ import pytest
 from pypimirror.on_demand.messages import Away, FileQuestion, Here
 from tests.mirror import attest, offer
 from tests.on_demand.fetcher import PATIENCE, Fetcher, on_demand
+from tests.on_demand.site import until
 from tests.sampling import sample
 from tests.simulator import Simulator
 
@@ -85,3 +86,19 @@ def test_a_disk_without_space_from_any_step_on(
         assert isinstance(again.file("six", file.filename), Here)
         again.wait_placed(mirror, file.filename)
     assert mirror.sync().state == "completed" and mirror.holds(file)
+
+
+def test_a_fetcher_that_ends_places_the_files_of_its_turn(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """They were taken from its keeper, which then said that they were lost."""
+    (file,) = offer(simulator, "six", "1.0")
+    mirror = on_demand(tmp_path, simulator)
+    fetcher = Fetcher(mirror, "tests.on_demand.slow", str(tmp_path))
+    assert isinstance(fetcher.file("six", file.filename), Here)
+    until((tmp_path / "waits").exists)
+    fetcher.hang_up()
+    (tmp_path / "goes").touch()
+    assert fetcher.process.wait(PATIENCE) == 0
+    assert mirror.holds(file) and mirror.state(file.filename) == "published"
+    mirror.check()

@@ -77,6 +77,7 @@ class Keeper:
         self._source = source
         self._quiet_for = quiet_for
         self._next_look = 0.0
+        self._is_ending = False
         self._changed = threading.Condition()
         self._waiting: dict[str, _Waiting] = {}
         self._futures: dict[_Pair, Future[Problem | None]] = {}
@@ -97,12 +98,20 @@ class Keeper:
         self.keep(file)
         return future.result()
 
+    def end(self) -> None:
+        """Place nothing more after this turn."""
+        with self._changed:
+            self._is_ending = True
+            self._changed.notify_all()
+
     def work(self) -> None:
-        """Place files for ever. Raises the error after which this process cannot go on."""
+        """Place files until `end`. Raises the error after which this process cannot go on."""
         while True:
             is_awaited = self._is_awaited()
             with self._changed:
                 due = self._due(is_awaited)
+                if self._is_ending:
+                    return
                 if not due:
                     self._changed.wait(self._pause())
                     continue
