@@ -210,12 +210,13 @@ def test_nothing_is_complete_before_it_is_verified_however_long_it_takes(serve: 
 
 @pytest.mark.parametrize("digests", [{}, {"md5": "0" * 32}, {"sha1": "0" * 40}], ids=str)
 def test_what_nothing_proves_is_not_streamed(serve: Serve, digests: dict[str, str]) -> None:
-    site = serve(files_SOON=0, files_PATIENCE=0.2)
+    site = serve(files_SOON=0, files_PATIENCE=2)
     client = site.ask(PATH)
     file = site.arriving(LARGE, size=len(LARGE), digests=digests)
     file.comes()
     answer = client.getresponse()
     assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+    file.put()
     again = site.ask(PATH)  # it goes on, and the next client gets it
     file.is_here()
     assert again.getresponse().read() == LARGE
