@@ -61,7 +61,7 @@ def _in_words(status: MirrorStatus) -> Iterator[str]:
     if (space := status["space"]) is not None and space["full_at_iso"] is not None:
         yield f"At this pace, the free space runs out on {space['full_at_iso'][:10]}."
     for each in status["failures"]:
-        yield f"{each['number']} {each['reason']}: {each['meaning']} {each['remedy']}"
+        yield f"{each['number']} {each['reason']}: {each['meaning']} What to do: {each['remedy']}"
 
 
 def of_run(
