@@ -36,9 +36,13 @@ class HeldTotals(TypedDict):
 
 
 class Backlog(TypedDict):
-    """Files with open work, by state. With `is_more`, counting stopped early."""
+    """Files with open work, by state, and how many others wait for another try.
+
+    With `is_more`, counting stopped early.
+    """
 
     files: dict[str, int]
+    waiting: int
     is_more: bool
 
 

@@ -58,8 +58,9 @@ def read(
 
 
 def _backlog(connection: Connection) -> Backlog:
-    found = statistics.backlog(connection, _MOST)
-    return {"files": found, "is_more": sum(found.values()) >= _MOST}
+    found, waiting = statistics.backlog(connection, _MOST), statistics.waiting(connection, _MOST)
+    is_more = max(sum(found.values()), waiting) >= _MOST
+    return {"files": found, "waiting": waiting, "is_more": is_more}
 
 
 def _free(config: Config) -> int | None:

@@ -65,6 +65,21 @@ def test_the_figures_are_those_that_counting_finds(
     assert found["months"] == found["days"]
 
 
+def test_a_file_that_waits_for_another_try_is_counted(
+    mirror: Mirror, simulator: Simulator, status: Read
+) -> None:
+    (gone,) = offer(simulator, "six", "1.0")
+    simulator.fault(gone, Status(404))
+    offer(simulator, "idna", "1.0")
+    for _ in range(2):  # the first try again is at once
+        mirror.sync()
+    found = status()["backlog"]
+    assert (sum(found["files"].values()), found["waiting"]) == (0, 1)
+    simulator.heal()
+    mirror.sync(retry=status()["runs"][0]["run"])
+    assert status()["backlog"]["waiting"] == 0
+
+
 def test_a_failure_stands_until_a_sync_of_everything_or_a_retry_has_mended_it(
     mirror: Mirror, simulator: Simulator, status: Read
 ) -> None:

@@ -77,6 +77,27 @@ def backlog(connection: Connection, most: int = MOST) -> dict[str, int]:
     return found
 
 
+def waiting(connection: Connection, most: int = MOST) -> int:
+    """Return the number of files that wait for another try and are in no backlog; at most `most`.
+
+    Files that a policy of the upstream keeps back do not count.
+    """
+    those = (
+        select(files.c.id)
+        .join(projects)
+        .where(
+            files.c.next_try.is_not(None),
+            files.c.state.in_(list(OPEN)),
+            files.c.removal_cause.is_(None),
+            IS_DENIED == 0,
+            projects.c.has_work.is_not(True),
+        )
+        .limit(most)
+        .subquery()
+    )
+    return connection.scalar(select(func.count()).select_from(those)) or 0
+
+
 def backlog_projects(connection: Connection) -> int:
     """Return the number of projects with work to do."""
     query = select(func.count()).select_from(projects).where(projects.c.has_work.is_(True))
