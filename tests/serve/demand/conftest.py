@@ -113,15 +113,10 @@ class Arriving:
         self.path.write_bytes(data)
         self.puppet.say(Coming(self.id, str(self.path), len(data), self.size, self.digests))
 
-    def put(self) -> None:
-        """Put the whole file into the store."""
+    def is_here(self) -> None:
+        """Put the whole file into the store, and tell the server."""
         self.place.parent.mkdir(parents=True, exist_ok=True)
         self.place.write_bytes(self.content)
-
-    def is_here(self) -> None:
-        """Tell the server that the whole file is in the store."""
-        if not self.place.exists():
-            self.put()
         self.puppet.say(Here(self.id, str(self.place)))
 
 
