@@ -46,7 +46,7 @@ from pypimirror.verify import proof
 from pypimirror.verify.hashing import hash_file
 
 #: Seconds between two checks whether another fetcher is done: first and longest pause.
-_FIRST_PAUSE, _PAUSE = 0.05, 0.5
+_FIRST_PAUSE, _PAUSE = 0.05, 0.25
 #: Number of checks before this fetcher tries to claim the file: the other one may be dead.
 _LOOKS = 10
 

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 QUIET, PATIENCE = 0.3, 5.0
 
 #: Seconds between two looks whether other fetchers wait for a file.
-LOOK = 0.5
+LOOK = 0.25
 
 #: Most projects in a batch.
 MOST = 50
