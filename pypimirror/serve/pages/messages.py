@@ -10,7 +10,10 @@ import msgspec
 
 #: The first segments of the paths of pages. `/` is one, too.
 FIRST = frozenset(
-    {"project", "search", "search.json", "feed", "status", "status.json", "static", "favicon.ico"}
+    {
+        *("project", "search", "search.json", "feed", "status", "status.json", "static"),
+        *("favicon.ico", "robots.txt"),
+    }
 )
 
 #: Most characters of a path and of a query. Pages need far fewer.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pypimirror.serve.pages import feeds, front, project, search, status
 from pypimirror.serve.pages.messages import PageResponse
 from pypimirror.serve.pages.site import Site
-from pypimirror.serve.pages.visit import Made, Visit, redirect
+from pypimirror.serve.pages.visit import Made, Visit, document, redirect
 
 #: The makers of pages, by the first segment of the path.
 PAGES: dict[str, Callable[[Site, Visit], Made]] = {
@@ -23,6 +23,10 @@ PAGES: dict[str, Callable[[Site, Visit], Made]] = {
 #: First segments of pages that only clients with access to the status see.
 _OF_STATUS = frozenset({"status", "status.json"})
 
+#: Robots may read the front page. All else is on the mirrored index, too, and a robot that asks for
+#: all of it keeps people waiting.
+_ROBOTS = b"User-agent: *\nAllow: /$\nAllow: /static/\nDisallow: /\n"
+
 _TYPES = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
@@ -37,6 +41,8 @@ def respond(site: Site, visit: Visit) -> Made:
         return _static(site, visit)
     if visit.path == "/favicon.ico":  # browsers ask for it if an answer is no page, such as JSON
         return redirect(site.static_name("icon.svg"))
+    if visit.path == "/robots.txt":
+        return document(_ROBOTS, "text/plain; charset=utf-8")
     page = PAGES.get(first)
     if page is None or (first in _OF_STATUS and not visit.sees_status):
         return site.missing(visit)

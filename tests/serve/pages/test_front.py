@@ -148,3 +148,14 @@ def test_it_has_an_icon_also_for_browsers_that_guess_its_address(ask: Ask) -> No
 def test_what_is_not_a_page_is_not_there(ask: Ask) -> None:
     for path in ("/static/style.css", "/static/../program.py", "/feed", "/project"):
         assert ask(path).head.status == 404, path
+
+
+@pytest.mark.sqlite
+def test_robots_read_the_front_page_and_nothing_else(ask: Ask) -> None:
+    made = ask("/robots.txt")
+    assert made.head.status == 200
+    rules = [line.partition(": ") for line in body(made).splitlines()]
+    assert rules[0] == ("User-agent", ": ", "*")
+    assert [place for what, _, place in rules if what == "Allow"] == ["/$", "/static/"]
+    assert [place for what, _, place in rules if what == "Disallow"] == ["/"]
+    assert ask("/robots.txt/x").head.status == 404
