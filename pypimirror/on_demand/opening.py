@@ -69,11 +69,7 @@ class Opened:
 @contextmanager
 def opened(config: Config) -> Iterator[Opened]:
     """Open everything. Raises `ConfigError`, `CatalogError`, `StorageError` and `OSError`."""
-    config = lifecycle.at_its_root(config)
-    download = config.download.model_copy(
-        update={"processes": 1, "tries": min(TRIES, config.download.tries)}
-    )
-    config = config.model_copy(update={"download": download})
+    config = _hurried(lifecycle.at_its_root(config))
     selection, allowed = Selection(config), policy(config)
     _make_mirror(config)
     with (
@@ -125,6 +121,12 @@ def opened(config: Config) -> Iterator[Opened]:
                 room=StoreRoom(config, source),
             )
             yield Opened(run, keeping, store, source, loop.worker)
+
+
+def _hurried(config: Config) -> Config:
+    """Return the configuration with few attempts, because clients wait, and with one process."""
+    few = {"processes": 1, "tries": min(TRIES, config.download.tries)}
+    return config.model_copy(update={"download": config.download.model_copy(update=few)})
 
 
 def lose_dead(connection: Connection) -> None:

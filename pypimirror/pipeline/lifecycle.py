@@ -168,23 +168,7 @@ def sync(
         )
         if start is None:
             return Summary.of_nothing(command, f"Nothing to retry: no work of {retry} is left")
-        run = make(
-            config,
-            start.selection,
-            mirror.catalog,
-            mirror.storage,
-            mirror.workspace,
-            reporter,
-            Ledger(mirror.catalog, start.id, reporter),
-            start.names,
-            make_pools=make_pools,
-            id=start.id,
-            name=start.name,
-            command=command,
-            lease=mirror.lease,
-            retry=start.retry,
-            now=start.now,
-        )
+        run = _made(mirror, config, start, reporter, make_pools, command)
         mirror.lease.on_lost = run.cancel
         _announce(run, clock_was_ahead=start.clock_was_ahead)
         mirror.held.name(run.name)
@@ -239,6 +223,33 @@ def _start(
             retry_of=again.of if again is not None else None,
         )
     return _Started(number, name, selection, checked, again, now, clock_was_ahead)
+
+
+def _made(
+    mirror: _Opened,
+    config: Config,
+    start: _Started,
+    reporter: Reporter,
+    make_pools: MakePools,
+    command: str,
+) -> Run:
+    return make(
+        config,
+        start.selection,
+        mirror.catalog,
+        mirror.storage,
+        mirror.workspace,
+        reporter,
+        Ledger(mirror.catalog, start.id, reporter),
+        start.names,
+        make_pools=make_pools,
+        id=start.id,
+        name=start.name,
+        command=command,
+        lease=mirror.lease,
+        retry=start.retry,
+        now=start.now,
+    )
 
 
 def _announce(run: Run, *, clock_was_ahead: bool) -> None:

@@ -246,9 +246,8 @@ class Selection:
         for entry in self._naming(project):
             for file in entry.files:
                 if file.filename is not None and file.digests:
-                    found[file.filename].append(
-                        Claim(entry.source, dict(file.digests), is_lock=True)
-                    )
+                    claim = Claim(entry.source, dict(file.digests), is_lock=True)
+                    found[file.filename].append(claim)
         return found
 
     def unmet(self, project: ProjectName, files: Sequence[File], now: float) -> list[Unmet]:

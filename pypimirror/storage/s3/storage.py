@@ -319,12 +319,7 @@ class S3Storage:
                 self._note("added" if seen is None else "changed", key)
 
         head, is_new = sending.put(
-            self._objects,
-            self._key(key),
-            body,
-            before,
-            look=look and not is_known,
-            seen=known,
+            self._objects, self._key(key), body, before, look=look and not is_known, seen=known
         )
         self._recent.add(key, head, body.content)
         return head, is_new
