@@ -56,7 +56,7 @@ DEPLOYMENT = "sync/shard"
 #: A retry comes sooner.
 PATIENCE = 60.0
 
-#: Seconds between two looks at the shards.
+#: Seconds between two checks of the shards.
 EVERY = 2.0
 
 #: Seconds between two lines of the log about their progress.

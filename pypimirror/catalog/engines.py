@@ -79,7 +79,7 @@ _OF_TRANSACTION = {
 _PASSING = ("57P01", "57P02", "57P03", "53300", "08")
 
 #: Messages of connection errors that waiting does not solve. In another language they are not
-#: recognised: then the program waits in vain, which only costs time.
+#: recognised: then the program waits without need, which only costs time.
 _LASTING = ("authentication failed", "does not exist", "pg_hba.conf", "no password supplied")
 
 

@@ -1,9 +1,9 @@
 """The desk: answers the questions of the web server, each in a thread of its own.
 
-Two questions for the same file or page share one answer.
-One thread works at a time; the others wait, see `PriorityLock`. A thread gives its turn up while it
-waits for the upstream, for a database or for object storage. A new question goes first, so that the
-upstream is asked while earlier answers are worked on.
+Two questions for the same file or page share one answer. One thread works at a time, and the others
+wait (`PriorityLock`). A thread lets others work while it waits for the upstream, for a database or
+for object storage. A new question goes first, so that the upstream is asked while earlier answers
+are worked on.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""Follow a transfer of a sync, so that a file comes once that both need at the same time.
+"""Follow a transfer of a sync, so that a file that both need at the same time comes once.
 
 A worker of a sync writes what it receives to a part in its own directory of staging. While such a
 part grows, its bytes are copied to the store, and hashed. The rules:
 
 * Only a part that is here is followed. A file that waits for its turn in the sync has none, and
   neither has one that a worker on another machine receives. So a client never waits for a batch.
-* Nothing is believed before the copy has all claimed digests. Until then, it is a transfer under
-  way like any other.
-* If the part does not grow for `PATIENCE`, becomes smaller, or has wrong bytes, the file is
-  fetched after all. So a sync that dies costs its clients a few seconds.
+* Nothing is believed before the copy has all claimed digests. Until then, it counts as a transfer
+  that goes on.
+* If the part does not grow for `PATIENCE`, becomes smaller, or has wrong bytes, this
+  process fetches the file itself. So a sync that dies costs its clients a few seconds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pypimirror.verify.hashing import new_hash
 #: Seconds without a byte after which a part is not followed any more.
 PATIENCE = 3.0
 
-#: Seconds between two looks whether the part has grown: first and longest.
+#: Seconds between two checks whether the part has grown: first and longest.
 _SOONEST, _LATEST = 0.004, 0.1
 
 #: Seconds between two calls that say how much is here.

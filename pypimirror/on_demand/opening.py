@@ -51,7 +51,7 @@ TRIES = 3
 #: client waits that would ask for as much itself.
 AT_ONCE = 50
 
-#: Seconds between two looks whether another process has made the mirror.
+#: Seconds between two checks whether another process has made the mirror.
 _PAUSE = 0.2
 
 

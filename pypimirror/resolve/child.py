@@ -24,7 +24,7 @@ from pypimirror.system import clock
 from pypimirror.system.workers import Cancelled
 
 PATIENCE = 600.0  #: seconds in which a resolver must answer
-_LOOK = 0.5  #: seconds between two looks at whether the run was cancelled
+_LOOK = 0.5  #: seconds between two checks whether the run was cancelled
 _GRACE = 5.0  #: seconds in which a killed resolver must be gone
 _LONGEST = 4000  #: characters of its output in messages
 

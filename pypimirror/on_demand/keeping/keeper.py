@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 #: Seconds without a question that are a quiet moment, and the longest wait for one.
 QUIET, PATIENCE = 0.3, 5.0
 
-#: Seconds between two looks whether other fetchers wait for a file.
+#: Seconds between two checks whether other fetchers wait for a file.
 LOOK = 0.25
 
 #: Most projects in a batch.

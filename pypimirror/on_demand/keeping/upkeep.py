@@ -28,7 +28,7 @@ from pypimirror.system import clock
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks.
+#: Seconds between two checks.
 MINUTE, HOUR = 60.0, 3600.0
 
 

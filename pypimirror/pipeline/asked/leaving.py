@@ -31,18 +31,18 @@ from pypimirror.domain.sizes import number_of
 from pypimirror.pipeline.run import Run
 from pypimirror.system.workers import Cancelled
 
-#: Seconds between two looks at what clients have asked for, while a batch fetches.
+#: While a batch fetches: seconds between two checks of what clients have asked for.
 EVERY = 1.0
 
-#: Seconds between two looks whether request workers are done: first and longest.
+#: Seconds between two checks whether request workers are done: first and longest.
 _FIRST, _LONGEST = 0.05, 0.5
 
-#: Seconds after which a run fetches itself what request workers still have.
+#: Seconds after which a run itself fetches the files that request workers still have.
 PATIENCE = 900.0
 
 
 class Leaving:
-    """What a batch leaves. One thread uses it."""
+    """The files that a batch leaves. One thread uses it."""
 
     def __init__(self, run: Run, rows: Collection[ProjectFile]) -> None:
         self._run = run
@@ -59,7 +59,7 @@ class Leaving:
         return {number: row for number, row in due.items() if number not in left}
 
     def leaves(self, row: ProjectFile) -> bool:
-        """Whether a file, whose turn it is in the batch, is left after all."""
+        """Whether the next file is left, because a client has asked for it meanwhile."""
         if not self._is_theirs(row):
             return False
         self._leave([row])
