@@ -27,7 +27,8 @@ from pypimirror.download.protocol import (
     Probe,
     Result,
 )
-from pypimirror.pipeline.context.pools import MakePools, Pools, hello
+from pypimirror.pipeline.context.pools import MakePools, Pools
+from pypimirror.pipeline.context.remotes import hello
 from pypimirror.pipeline.context.reporter import Reporter
 from pypimirror.system.workers import Cancelled
 from pypimirror.upstream.read import parse_page

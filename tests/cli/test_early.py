@@ -18,7 +18,7 @@ WORKER = ["pypimirror.download.worker"]
 def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The modules whose children are started early; none of them really is."""
     found: list[str] = []
-    monkeypatch.setattr(early, "start_early", found.append)
+    monkeypatch.setattr(early, "start_early", lambda module, first: found.append(module))
     monkeypatch.setattr(unchanged, "_early", {})
     return found
 

@@ -88,6 +88,10 @@ class HttpFetcher:
             found = self._queues[host] = HostQueue(self._hello.connections, self._hello.modest)
         return found
 
+    def prepare(self) -> None:
+        """Do what takes a while and needs no job."""
+        self._client.prepare()
+
     def close(self) -> None:
         """Close all idle connections."""
         self._client.close()

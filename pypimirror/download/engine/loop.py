@@ -97,6 +97,7 @@ class DownloadWorker:
         self._input = input_fd
         self._outbox = Outbox(output_fd)
         self._decoder = msgspec.json.Decoder(ToWorker)
+        self._hello: Hello | None = None
         self._fetcher: HttpFetcher | None = None
         self._doers = Doers(self._do)
         gevent.os.make_nonblocking(input_fd)
@@ -115,12 +116,14 @@ class DownloadWorker:
                 parts = [chunk[end:]]
 
     def _take(self, message: Hello | Job) -> None:
-        if isinstance(message, Hello):
+        if not isinstance(message, Hello):
+            self._doers.start(message)
+        elif message != self._hello:  # else it came early, and comes again with the first job
+            self._hello = message
             self._outbox.gather = message.gather
             allow_descriptors(2 * message.connections + 256)
             self._fetcher = HttpFetcher(message, self._outbox.put)
-        else:
-            self._doers.start(message)
+            self._fetcher.prepare()
 
     def _do(self, job: Job) -> None:
         if self._fetcher is None:

@@ -108,6 +108,13 @@ class Client:
         route = None if is_local(own) else self._routes.get((remote, parse_url(own).origin))
         return route.login.source if route else ""
 
+    def prepare(self) -> None:
+        """Read the CA certificates for the upstreams. The first request reports what is wrong."""
+        for remote in self._remotes.values():
+            if remote.url.startswith("https:"):
+                with contextlib.suppress(FetchError):
+                    self._transport.trust(remote.ca_file)
+
     def close(self) -> None:
         """Close all idle connections."""
         self._transport.close()

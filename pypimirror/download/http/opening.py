@@ -50,6 +50,11 @@ class Opener:
         self._reached: set[tuple[Line, str]] = set()
         self._reaching: dict[tuple[Line, str], gevent.Greenlet[..., FetchError | None]] = {}
 
+    def trust(self, ca_file: str) -> None:
+        """Read CA certificates, once. Raises `FetchError`."""
+        if ca_file not in self._tls:
+            self._tls[ca_file] = make_tls_context(ca_file)
+
     def open(self, line: Line) -> Connection:
         """Connect. A private address is refused if only public ones are allowed.
 
@@ -64,8 +69,8 @@ class Opener:
             again=Again.ALWAYS,
         )
         # Outside of the time-out, because reading all CA certificates takes a while.
-        if line.needs_tls and line.ca_file not in self._tls:
-            self._tls[line.ca_file] = make_tls_context(line.ca_file)
+        if line.needs_tls:
+            self.trust(line.ca_file)
         with gevent.Timeout(self._timeout, late):
             try:
                 addresses = self._resolver.addresses(asked.host, asked.port)

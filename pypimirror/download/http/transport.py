@@ -79,6 +79,7 @@ class Transport:
         self.timeout = timeout
         self._keep = keep
         self._opener = Opener(timeout)
+        self.trust = self._opener.trust
         self._idle: dict[Line, list[Connection]] = {}
         self._idle_count = 0
 

@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from pypimirror.config.settings import Config
-from pypimirror.download.protocol import GATHER, MODEST, FromWorker, Hello, Job, Result
-from pypimirror.pipeline.context.remotes import remotes
+from pypimirror.download.protocol import GATHER, MODEST, FromWorker, Job, Result
+from pypimirror.pipeline.context.remotes import hello
 from pypimirror.pipeline.context.reporter import Reporter
 from pypimirror.system.workers import Note, Workers
 from pypimirror.verify import protocol as verify_protocol
@@ -84,20 +84,6 @@ class Pools(Struct, frozen=True):
 
 #: Makes the pools of a run. The last argument returns a context to enter while a thread waits.
 MakePools = Callable[[Config, Reporter, Callable[[], AbstractContextManager[None]]], Pools]
-
-
-def hello(config: Config, modest: int = MODEST, gather: float = GATHER) -> Hello:
-    """Return the first message to download workers."""
-    return Hello(
-        remotes=remotes(config),
-        connections=config.download.connections,
-        modest=modest,
-        gather=gather,
-        timeout=config.download.timeout,
-        tries=config.download.tries,
-        user_agent=config.user_agent,
-        max_file_size=int(config.download.max_file_size),
-    )
 
 
 def start(

@@ -1,4 +1,4 @@
-"""The places for pages and files, in the form that download workers need."""
+"""What download workers must know: the places for pages and files, and settings."""
 
 from __future__ import annotations
 
@@ -8,9 +8,23 @@ from urllib.parse import urlsplit
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.config.settings import Config
 from pypimirror.domain.addresses import NONE, basic, login_of, without_login
-from pypimirror.download.protocol import Remote
+from pypimirror.download.protocol import GATHER, MODEST, Hello, Remote
 from pypimirror.download.unchanged import ConditionalRequest
 from pypimirror.upstream.headers import page_headers
+
+
+def hello(config: Config, modest: int = MODEST, gather: float = GATHER) -> Hello:
+    """Return the first message to download workers."""
+    return Hello(
+        remotes=remotes(config),
+        connections=config.download.connections,
+        modest=modest,
+        gather=gather,
+        timeout=config.download.timeout,
+        tries=config.download.tries,
+        user_agent=config.user_agent,
+        max_file_size=int(config.download.max_file_size),
+    )
 
 
 def remotes(config: Config) -> tuple[Remote, ...]:
