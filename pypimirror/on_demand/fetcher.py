@@ -30,6 +30,7 @@ from typing import NoReturn
 
 from pypimirror import __version__
 from pypimirror.catalog.database import Connection, SQLAlchemyError
+from pypimirror.catalog.lease import LostError
 from pypimirror.catalog.queries.work import asked
 from pypimirror.config.settings import Config, load
 from pypimirror.domain.model import PypimirrorError
@@ -151,6 +152,8 @@ def _keep(keeper: Keeper) -> None:
     """Place files. If this fails, the process ends, because it would be useless."""
     try:
         keeper.work()
+    except LostError:  # it is in the log already
+        os._exit(1)
     except BaseException:
         log.exception("the keeper has ended")
         os._exit(1)
