@@ -79,34 +79,7 @@ def opened(config: Config) -> Iterator[Opened]:
     ):
         workspace = Workspace(config.directory)
         workspace.create()
-        durability = choose(
-            config.mirror.durability, config.directory, sqlite_file(config.catalog_url)
-        )
-        storage = opener(config.bucket)(workspace, durability)
-        storage.create()
-        reporter = LogReporter()
-        now = clock.now()
-        with catalog.write() as connection:
-            lose_dead(connection)
-            run_id, name = requests.of_day(connection, config.digest(), now)
-        ledger = KeptLedger(catalog, reporter)
-        run = make(
-            config,
-            allowed,
-            catalog,
-            storage,
-            workspace,
-            reporter,
-            ledger,
-            None,
-            id=run_id,
-            name=name,
-            make_pools=partial(pools.start, modest=AT_ONCE, gather=0.0),
-            command=REQUEST,
-            now=now,
-        )
-        if sqlite_file(config.catalog_url) is None:  # a file answers at once
-            catalog.waiting = run.lanes.priority.given_up
+        run = _run_of_day(config, allowed, catalog, workspace)
         with (
             closing(run.pools),
             at_work(run, REQUEST, "1") as loop,
@@ -121,6 +94,37 @@ def opened(config: Config) -> Iterator[Opened]:
                 room=StoreRoom(config, source),
             )
             yield Opened(run, keeping, store, source, loop.worker)
+
+
+def _run_of_day(config: Config, allowed: Selection, catalog: Catalog, workspace: Workspace) -> Run:
+    """Return the run that records the work of a day, with the policy as its selection."""
+    durability = choose(config.mirror.durability, config.directory, sqlite_file(config.catalog_url))
+    storage = opener(config.bucket)(workspace, durability)
+    storage.create()
+    reporter = LogReporter()
+    now = clock.now()
+    with catalog.write() as connection:
+        lose_dead(connection)
+        run_id, name = requests.of_day(connection, config.digest(), now)
+    ledger = KeptLedger(catalog, reporter)
+    run = make(
+        config,
+        allowed,
+        catalog,
+        storage,
+        workspace,
+        reporter,
+        ledger,
+        None,
+        id=run_id,
+        name=name,
+        make_pools=partial(pools.start, modest=AT_ONCE, gather=0.0),
+        command=REQUEST,
+        now=now,
+    )
+    if sqlite_file(config.catalog_url) is None:  # a file answers at once
+        catalog.waiting = run.lanes.priority.given_up
+    return run
 
 
 def _hurried(config: Config) -> Config:
