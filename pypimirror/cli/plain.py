@@ -44,19 +44,19 @@ def _begin_sync(file: Path | None) -> Config | None:
 
     Return its configuration; None if that cannot be read.
     """
-    from pypimirror.cli import early
+    from pypimirror.cli import early_sync
 
     if (config := _config(file)) is not None:
-        early.begin(config)
+        early_sync.begin(config)
     return config
 
 
 def _begin_verify(file: Path | None) -> Config | None:
     """Begin a verification before its modules are imported; return as `_begin_sync` does."""
-    from pypimirror.cli import ahead
+    from pypimirror.cli import early_verify
 
     if (config := _config(file)) is not None:
-        ahead.begin(config)
+        early_verify.begin(config)
     return config
 
 

@@ -1,7 +1,7 @@
 """What a sync needs to begin early, read without SQLAlchemy, whose import takes long.
 
 These are the validators of the upstreams' lists, and whether clients have asked for anything
-(`pypimirror.cli.early`). A run reads them again.
+(`pypimirror.cli.early_sync`). A run reads them again.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from pypimirror.cli import ahead, plain
+from pypimirror.cli import early_verify, plain
 from pypimirror.domain.model import Reason
 from pypimirror.pipeline.audit.audit import Options, audit
 from pypimirror.pipeline.lifecycle import sync
@@ -31,7 +31,7 @@ def forgotten() -> Iterator[None]:
 
 def begin(mirror: Mirror) -> None:
     """Begin early, and wait until all files are hashed."""
-    ahead.begin(mirror.config)
+    early_verify.begin(mirror.config)
     assert select.select([children._early[MODULE].stdout], [], [], 30)[0]
 
 
@@ -71,5 +71,5 @@ def test_only_what_reads_all_files_begins_early(
 
 def test_nothing_begins_early_for_a_mirror_in_a_bucket(mirror: Mirror) -> None:
     mirror.configure(mirror={"storage": "s3://bucket/prefix"})
-    ahead.begin(mirror.config)
+    early_verify.begin(mirror.config)
     assert not children._early

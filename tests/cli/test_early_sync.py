@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pypimirror.cli import early
+from pypimirror.cli import early_sync
 from pypimirror.download import unchanged
 from pypimirror.pipeline.context import remotes
 from tests.mirror import Mirror, offer
@@ -18,14 +18,14 @@ WORKER = ["pypimirror.download.worker"]
 def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The modules whose children are started early; none of them really is."""
     found: list[str] = []
-    monkeypatch.setattr(early, "start_early", lambda module, first: found.append(module))
+    monkeypatch.setattr(early_sync, "start_early", lambda module, first: found.append(module))
     monkeypatch.setattr(unchanged, "_early", {})
     return found
 
 
 def begin(mirror: Mirror) -> None:
     """Begin early, and wait for the answers."""
-    early.begin(mirror.config)
+    early_sync.begin(mirror.config)
     for thread in unchanged._early.values():
         thread.join()
 
