@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from pypimirror.config.settings import Config
 from pypimirror.doctor import selected
-from pypimirror.doctor.finding import Finding, failed, ok, warning
+from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
 from pypimirror.doctor.upstreams import ask
 from pypimirror.download.protocol import Probe, Probed
 from pypimirror.pipeline.discover.kinds.registry import kind_of
@@ -57,7 +57,8 @@ def check(config: Config) -> Iterator[Finding]:
         )
     else:
         there = sum(any(a is not None and a.status == _THERE for a in f) for f in asked.values())
-        yield ok(_NAME, f"{len(named)} named, {len(asked)} asked for, {there} there")
+        told = f"{len(named)} named, {len(asked)} asked for, {there} there"
+        yield ok(_NAME, told) if there else skipped(_NAME, "no upstream says which are there")
 
 
 def check_on_demand(config: Config) -> Iterator[Finding]:

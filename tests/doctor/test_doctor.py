@@ -415,6 +415,8 @@ def test_a_misspelt_project_is_told_whichever_it_is(mirror: Mirror, simulator: S
     mirror.select("six", "idna")
     finding = found(mirror, "projects")["projects"]
     assert (finding.state, finding.seen) == (FindingState.OK, "2 named, 2 asked for, 2 there")
+    with simulator.refusing():
+        assert found(mirror, "projects")["projects"].state is FindingState.SKIPPED
 
 
 def test_what_another_machine_has_resolved_is_named(mirror: Mirror, simulator: Simulator) -> None:
