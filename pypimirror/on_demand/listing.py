@@ -100,13 +100,27 @@ class RecentListings:
             return found
 
     def note(self, project: str, listing: Listing) -> None:
-        """Keep a listing instead of an older one of the same project."""
+        """Keep a listing instead of an older one of the same project, unless it is huge."""
         with self._lock:
             self._drop(project)
+            if _weight(listing) > MOST_FILES // 4:  # it would leave no place for others
+                return
             self._found[project] = listing
             self._files += _weight(listing)
             while self._files > MOST_FILES:
                 self._drop(next(iter(self._found)))
+
+    def note_read(self, project: str, listing: Listing) -> Listing:
+        """Keep what was read from the store, unless a newer listing was noted meanwhile.
+
+        Return the newer one.
+        """
+        with self._lock:
+            noted = self._found.get(project)
+            if noted is not None and noted.checked_at >= listing.checked_at:
+                return noted
+        self.note(project, listing)
+        return listing
 
     def _drop(self, project: str) -> None:
         if (found := self._found.pop(project, None)) is not None:

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class _Slot:
-    """A thread that waits for a job."""
+    """A thread that waits for a job. It takes `job` only after `turn` was released for it."""
 
     def __init__(self) -> None:
         self.job: Callable[[], None] | None = None
@@ -51,12 +51,13 @@ class Threads:
     def _work(self, slot: _Slot) -> None:
         while True:
             slot.turn.acquire()
-            while slot.job is not None:
-                slot.job()
+            job = slot.job
+            while job is not None:
+                job()
                 with self._lock:
-                    slot.job = self._jobs.popleft() if self._jobs else None
-                    if slot.job is None:
-                        self._idle.append(slot)
+                    job = self._jobs.popleft() if self._jobs else None
+                    if job is None:
+                        self._idle.append(slot)  # from now on, `do` may give it another job
 
 
 class Once(Generic[K, T]):

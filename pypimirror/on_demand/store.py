@@ -93,8 +93,7 @@ class Store:
             found = _decode(regular.read(path))
         except (OSError, msgspec.MsgspecError):
             return None
-        self._recent.note(project, found)
-        return found
+        return self._recent.note_read(project, found)
 
     def listing_size(self, project: str) -> int:
         """Return the bytes of a project's listing, about those of the page."""

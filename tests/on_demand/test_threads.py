@@ -48,3 +48,36 @@ def test_jobs_that_come_while_others_end_are_not_lost() -> None:
     for job in jobs:
         threads.do(job)
     assert sum(done.get(timeout=PATIENCE) for _ in range(20 * 501)) == 20 * 500 * 501 // 2
+
+
+def test_a_thread_takes_a_job_only_after_it_has_waited_for_it() -> None:
+    """Between the moments when it counts as idle and when it waits, it may get a job already."""
+    done: Queue[int] = Queue()
+    threads = Threads(1, "test")
+    lock = Pausing()
+    threads._lock = lock  # type: ignore[assignment]
+    for number in range(10):
+        threads.do(partial(done.put, number))
+        if number:
+            lock.go_on.release()
+        assert done.get(timeout=PATIENCE) == number
+        assert lock.paused.acquire(timeout=PATIENCE)
+    lock.go_on.release()
+
+
+class Pausing:
+    """A lock after which a thread of the pool stops until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.paused = threading.Semaphore(0)
+        self.go_on = threading.Semaphore(0)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        if threading.current_thread() is not threading.main_thread():
+            self.paused.release()
+            assert self.go_on.acquire(timeout=PATIENCE)
