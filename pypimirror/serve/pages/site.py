@@ -134,10 +134,13 @@ class Site:
             self._environment.globals[name.partition(".")[0]] = self.static_name(name)
 
     def selection(self, connection: Connection) -> Selection:
-        """Return the selection with the last resolution. Raises `ConfigError`."""
+        """Return the selection with the last resolution. Raises `ConfigError` or `CatalogError`."""
         texts = None
         if self.config.select.dependencies == "resolved":
-            texts = marks.read(connection, RESOLVED)
+            try:
+                texts = marks.read(connection, RESOLVED)
+            except marks.BadMarkError as error:
+                raise CatalogError(str(error)) from error
         if self._selection is None or texts != self._selection.resolved:
             self._selection = Selection(self.config, texts)
         return self._selection

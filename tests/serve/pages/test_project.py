@@ -121,6 +121,23 @@ def test_a_resolution_of_another_machine_counts(
     assert b"because [select.projects] leaves it out" in ask("/project/idna/").body
 
 
+def test_a_damaged_resolution_does_not_hide_that_something_is_missing(
+    mirror: Mirror, simulator: Simulator, ask: Ask, site: Site
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.configure(select={"projects": ["six"], "dependencies": "resolved"})
+    mirror.sync()
+    site.config = mirror.config
+    mirror.query("UPDATE marks SET value = '?' WHERE name = 'resolved locks'")
+    for path, text in (
+        ("/project/idna/", b"idna is not on this mirror."),
+        ("/project/six/9.0/", b"This mirror knows no version 9.0 of six."),
+    ):
+        made = ask(path)
+        assert made.head.status == 404
+        assert text in made.body
+
+
 def test_what_clients_may_ask_for_is_not_said_to_be_left_out(
     mirror: Mirror, simulator: Simulator, ask: Ask, site: Site
 ) -> None:
