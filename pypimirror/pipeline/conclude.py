@@ -14,7 +14,7 @@ from pypimirror.domain.model import Problem, PypimirrorError, Reason
 from pypimirror.pipeline import backlog, history
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import COUNTS, Summary
-from pypimirror.system import clock
+from pypimirror.system import clock, interrupts
 from pypimirror.system.space import remedy
 from pypimirror.system.workers import Cancelled, WorkersError
 
@@ -23,6 +23,8 @@ _MOVING = ("files_verified", "files_withdrawn", "files_found", "files_checked", 
 
 #: Written pages of a run after which searches become faster by some seconds of work.
 MANY_PAGES = 50_000
+#: Most steps of that work: three times as many as an index of a million projects needs.
+_MOST_STEPS = 100
 
 #: The reason for each kind of error that ends a run and carries no `Problem`.
 _REASONS: dict[type[PypimirrorError], Reason] = {
@@ -127,10 +129,11 @@ def _merge_words(run: Run, state: str) -> None:
     from pypimirror.catalog.queries.browsing import search
 
     try:
-        while True:  # others that write come in between
+        for step in range(_MOST_STEPS):  # others that write come in between
             with run.catalog.write() as connection:
-                if not search.merge(connection):
-                    return
+                more = search.merge(connection, first=step == 0)
+            if not more or interrupts.is_heard():
+                return
     except (SQLAlchemyError, LeaseLostError) as error:
         run.reporter.note("warning", f"searches stay slower than they could be: {error}")
 

@@ -70,6 +70,11 @@ def heard() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def is_heard() -> bool:
+    """Whether a signal has cancelled the run, or has come under a `shield`."""
+    return _heard
+
+
 @contextmanager
 def shield() -> Iterator[None]:
     """Block signals, except that a second Ctrl-C ends the process at once.

@@ -129,10 +129,11 @@ def test_a_second_sigterm_changes_nothing() -> None:
 def test_no_signal_breaks_into_a_shield() -> None:
     script = """
 with interrupts.shield():
-    send(INT); send(TERM); say("whole")
+    before = interrupts.is_heard()
+    send(INT); send(TERM); say("whole", before, interrupts.is_heard())
 say(raised(TERM))
 """
-    assert outcome(script) == (0, ["whole", "False"])
+    assert outcome(script) == (0, ["whole False True", "False"])
 
 
 @pytest.mark.parametrize("first", ["send(INT)", "send(TERM)", "interrupts.heard()"])

@@ -54,14 +54,17 @@ def is_there(connection: Connection) -> bool:
     return True
 
 
-def merge(connection: Connection) -> bool:
+def merge(connection: Connection, *, first: bool) -> bool:
     """Do a step of merging the parts of the index. Return whether there may be more to do.
 
-    Each transaction adds a part, and a search reads all of them.
+    Each transaction adds a part, and a search reads all of them. Only the `first` step decides what
+    to merge: all parts of that moment.
     """
     raw = connection.connection.dbapi_connection
     assert isinstance(raw, sqlite3.Connection)
     before = raw.total_changes
-    step = f"INSERT INTO {TABLE}({TABLE}, rank) VALUES ('merge', -{_STEP})"  # noqa: S608 - constants
+    # As the documentation of FTS5 has it: with a negative number, all parts become one.
+    pages = -_STEP if first else _STEP
+    step = f"INSERT INTO {TABLE}({TABLE}, rank) VALUES ('merge', {pages})"  # noqa: S608 - constants
     connection.exec_driver_sql(step)
-    return raw.total_changes - before > 1  # as the documentation of FTS5 has it
+    return raw.total_changes - before > 1

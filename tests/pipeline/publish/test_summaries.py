@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.database import Catalog, Connection
+from pypimirror.catalog.queries.browsing import search
 from pypimirror.pipeline import conclude
 from pypimirror.pipeline.publish import summaries
+from pypimirror.system import interrupts
 from pypimirror.verify import pkg_info
 from tests.corpus.build import make_sdist, make_wheel
 from tests.mirror import Mirror, offer
@@ -90,17 +92,43 @@ def test_after_very_many_pages_the_index_of_words_is_one_part(
     tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A search reads all parts, and each transaction adds one."""
-
-    def parts() -> int:
-        (row,) = mirror.query("SELECT count(DISTINCT segid) AS n FROM summaries_words_idx")
-        return int(row["n"])
-
     mirror = Mirror(tmp_path, simulator)
     for number in range(3):
         offer(simulator, f"p{number}", "1.0")
         mirror.sync()
-    assert parts() > 1
+    assert parts(mirror) > 1
     monkeypatch.setattr(conclude, "MANY_PAGES", 1)
     offer(simulator, "last", "1.0")
     mirror.sync()
-    assert parts() == 1
+    assert parts(mirror) == 1
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(("cancelled", "number"), [(False, 3), (True, 1)])
+def test_merging_words_has_a_bound_and_ends_with_a_signal(
+    tmp_path: Path,
+    simulator: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    cancelled: bool,
+    number: int,
+) -> None:
+    """The signals of that time are noted only, and others may wait for the lock of the mirror."""
+    steps: list[bool] = []
+
+    def merge(connection: Connection, *, first: bool) -> bool:
+        steps.append(first)
+        return True  # it never ends
+
+    monkeypatch.setattr(search, "merge", merge)
+    monkeypatch.setattr(conclude, "MANY_PAGES", 1)
+    monkeypatch.setattr(conclude, "_MOST_STEPS", 3)
+    monkeypatch.setattr(interrupts, "is_heard", lambda: cancelled)
+    mirror = Mirror(tmp_path, simulator)
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    assert steps == [True, False, False][:number]
+
+
+def parts(mirror: Mirror) -> int:
+    (row,) = mirror.query("SELECT count(DISTINCT segid) AS n FROM summaries_words_idx")
+    return int(row["n"])

@@ -200,11 +200,11 @@ def _summaries() -> Select[Any]:
     )
 
 
-def merge(connection: Connection) -> bool:
-    """Make searches faster after very many changes, a step at a time.
+def merge(connection: Connection, *, first: bool) -> bool:
+    """Make searches faster after very many changes, a step at a time; `first` is the first step.
 
     Return whether there may be more to do. PostgreSQL does this by itself.
     """
     if connection.dialect.name != "sqlite" or not fulltext.is_there(connection):
         return False
-    return fulltext.merge(connection)
+    return fulltext.merge(connection, first=first)
