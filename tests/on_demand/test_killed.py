@@ -62,6 +62,26 @@ def test_a_full_disk_is_away_and_what_is_held_stays(simulator: Simulator, tmp_pa
         assert isinstance(fetcher.file("six", file.filename), Here)
 
 
+def test_what_a_killed_fetcher_left_gets_its_place_without_free_space(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """Its bytes are on this disk already: they were removed, or waited for an error to pass."""
+    (file,), (slow,) = offer(simulator, "six", "1.0"), offer(simulator, "idna", "1.0")
+    attest(file)
+    mirror = on_demand(tmp_path, simulator, download={"timeout": 600})
+    with Fetcher(mirror, "tests.on_demand.busy") as fetcher:
+        hold = simulator.hold(slow.path)
+        fetcher.ask(FileQuestion(0, "idna", slow.filename))
+        hold.wait_reached()
+        assert isinstance(fetcher.file("six", file.filename), Here)
+        fetcher.kill()
+    hold.release()
+    mirror.configure(mirror={"reserve": 1 << 60})
+    with Fetcher(mirror) as again:
+        again.wait_placed(mirror, file.filename)
+    assert simulator.downloads(file.filename) == 1
+
+
 @pytest.mark.parametrize("step", sample(STEPS, 25, 36, 40, 44, 52, 60))
 def test_a_disk_without_space_from_any_step_on(
     simulator: Simulator, tmp_path: Path, step: int

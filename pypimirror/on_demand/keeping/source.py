@@ -125,9 +125,14 @@ class StoreRoom(Room):
         self._source = source
 
     def claim(self, sizes: Mapping[int, int]) -> tuple[set[int], Problem | None]:
-        """Claim space for files; see `Room.claim`."""
-        has = self._source.has
-        return super().claim({n: 0 if has(n) else size for n, size in sizes.items()})
+        """Claim space for files, of which those in the store need none. See `Room.claim`."""
+        lacking = {number: size for number, size in sizes.items() if not self._source.has(number)}
+        taken, problem = super().claim(lacking)
+        return taken | (sizes.keys() - lacking.keys()), problem
+
+    def shortage(self, needed: int = 0) -> Problem | None:
+        """Return None if no file is expected that the store lacks; see also `Room.shortage`."""
+        return super().shortage(needed) if needed or self._due else None
 
 
 def store_pools(pools: Pools, store: Store) -> tuple[Pools, StoreFetcher]:
