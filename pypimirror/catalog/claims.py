@@ -158,8 +158,8 @@ class Worker(Expiring):
 
         def change(connection: Connection) -> None:
             self.fence(connection)
-            claims.release(connection, self.id, number)
             workers.progress(connection, self.id, done[0], done[1], counts)
+            claims.release(connection, self.id, number)
 
         with self._releasing:  # a later number must not be overwritten by an earlier one
             done = (self._done[0] + 1, self._done[1] + len(batch))
@@ -188,9 +188,9 @@ class Worker(Expiring):
         `counts` are those of all the work of this worker so far.
         """
         self.fence(connection)
-        claims.drop(connection, [self.id])
         self._done = (self._done[0] + 1, self._done[1] + number)
         workers.progress(connection, self.id, *self._done, counts)
+        claims.drop(connection, [self.id])
 
     def fence(self, connection: Connection) -> None:
         """Raise `ClaimLostError` if others have taken over. Call it first in a transaction."""
@@ -229,9 +229,11 @@ class Worker(Expiring):
             state, message = LOST, str(self.lost)
         try:
             with self._catalog.aside() as connection:
-                # Claims first, like `drop`: otherwise both could wait for each other.
-                claims.drop(connection, [self.id])
+                # All lock the table, the worker and its claims in this order. Otherwise two
+                # transactions could wait for each other.
+                requests.wait_for_turns(connection)
                 workers.end(connection, self.id, state, message)
+                claims.drop(connection, [self.id])
         except SQLAlchemyError as error:  # then they expire
             log.warning("the claims could not be given back: %s", engines.message(error))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import Connection, event, text, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from pypimirror.catalog import claims, engines, lease
@@ -277,24 +277,72 @@ def test_nobody_takes_over_from_a_worker_in_the_middle_of_a_commit(
         assert projects.by_name(connection, ["in-time"])
 
 
-def test_claims_are_given_back_while_another_thread_gives_some_back(
-    catalog: Catalog, run_id: int, database: str, caplog: pytest.LogCaptureFixture
+def _end_a_turn(connection: Connection, worker: Worker, begin: Callable[[], None]) -> None:
+    requests.take_turns(connection)
+    begin()
+    worker.drop(connection, 0, {})
+
+
+def _end_a_turn_without_a_note(
+    connection: Connection, worker: Worker, begin: Callable[[], None]
 ) -> None:
-    """A fetcher ends while its keeper ends a turn."""
+    def executed(*given: Any) -> None:
+        if given[2].startswith("DELETE FROM claims"):
+            begin()
+
+    event.listen(connection, "after_cursor_execute", executed)
+    worker.drop(connection, 0, {})
+
+
+def _lose(connection: Connection, worker: Worker, begin: Callable[[], None]) -> None:
+    lost = workers.lose(connection, [worker.id], [])
+    assert lost
+    begin()
+    rows.drop(connection, lost)
+
+
+def _end_the_run(connection: Connection, worker: Worker, begin: Callable[[], None]) -> None:
+    workers.close(connection, worker.run_id, "its run has ended")
+    begin()
+    rows.reopen_all(connection)
+
+
+@pytest.mark.parametrize(
+    ("other", "state"),
+    [
+        (_end_a_turn, "completed"),
+        (_end_a_turn_without_a_note, "completed"),
+        (_lose, "lost"),
+        (_end_the_run, "lost"),
+    ],
+)
+def test_claims_are_given_back_while_another_transaction_frees_them(
+    catalog: Catalog,
+    run_id: int,
+    database: str,
+    caplog: pytest.LogCaptureFixture,
+    other: Callable[[Connection, Worker, Callable[[], None]], None],
+    state: str,
+) -> None:
+    """A fetcher ends while its keeper ends a turn, or a worker ends while others take over."""
     if database == "sqlite":
         pytest.skip("one writes at a time")
     worker = Worker(catalog, run_id, ELSEWHERE, lease.PACE)
     worker.begin("child", "1")
+    assert worker.claim(2)
     ending = threading.Thread(target=worker.give_back)
     with catalog.write() as connection:
-        requests.take_turns(connection)
-        ending.start()
-        waiting = text("SELECT 1 FROM pg_locks WHERE NOT granted")
-        until(lambda: connection.execute(waiting).first())
-        worker.drop(connection, 0, {})
+
+        def begin() -> None:
+            ending.start()
+            waiting = text("SELECT 1 FROM pg_locks WHERE NOT granted")
+            until(lambda: connection.execute(waiting).first())
+
+        other(connection, worker, begin)
     ending.join()
     assert not caplog.records
-    assert [row.state for row in all_workers(catalog, run_id)] == ["completed"]
+    assert [row.state for row in all_workers(catalog, run_id)] == [state]
+    assert claimed(catalog) == []
 
 
 def test_two_that_claim_at_the_same_time_get_different_projects(

@@ -53,7 +53,7 @@ def take(
 
     Their pages will be decided on again. None is claimed while a run is alone with the mirror.
     """
-    _lock(connection, "ROW EXCLUSIVE")
+    wait_for_turns(connection)
     lease = leases.find(connection, change=False)
     if lease is not None and lease.is_in_force(here) and not marks.is_set(connection, OPEN):
         marks.write_once(connection, WAITING, "")
@@ -124,6 +124,13 @@ def alive(connection: Connection) -> set[int]:
 def take_turns(connection: Connection) -> None:
     """Let no other transaction of a request worker do this, or claim anything, until this ends."""
     _lock(connection, "SHARE ROW EXCLUSIVE")
+
+
+def wait_for_turns(connection: Connection) -> None:
+    """Let no other transaction take turns, or ask who is at work, between now and the end of this
+    one.
+    """
+    _lock(connection, "ROW EXCLUSIVE")
 
 
 def _lock(connection: Connection, mode: str) -> None:
