@@ -174,7 +174,7 @@ class AskedRecord(Record, frozen=True):
     project: Name
     filename: Name
     size: int | None  #: bytes; None: unknown
-    asked_at: float  #: first
+    asked_at: float  #: of the request for which it was fetched last
     used_at: float  #: last, to the minute
     worker_id: Number | None  #: the worker that fetches it now; None: nobody does
 

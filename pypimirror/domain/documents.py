@@ -243,7 +243,10 @@ class Tries(TypedDict):
 
 
 class RequestTimes(TypedDict):
-    """When clients asked for a file that `[on_demand]` lets them ask for."""
+    """When clients asked for a file that `[on_demand]` lets them ask for.
+
+    `first` is the time of the request for which it was fetched last.
+    """
 
     first: float
     first_iso: str | None

@@ -48,7 +48,7 @@ def test_one_worker_at_a_time_fetches_a_file(catalog: Catalog, two: list[int]) -
         assert not asked.ask(connection, SIX, other, 12.0)
         assert asked.ask(connection, ATTRS, other, 13.0)
         assert asked.fetched_by(connection, SIX) == one
-    assert rows(catalog)[0] == AskedRecord(*SIX, 500, 10.0, 11.0, one)
+    assert rows(catalog)[0] == AskedRecord(*SIX, 500, 10.0, 10.0, one)
     with catalog.write() as connection:
         asked.done(connection, [SIX, ATTRS], one)  # it does not have the second
         assert asked.fetched_by(connection, SIX) is None
@@ -118,6 +118,37 @@ def test_files_are_in_the_order_of_their_last_use(catalog: Catalog, two: list[in
     with catalog.write() as connection:
         asked.drop(connection, [ATTRS])
         assert list(asked.of_projects(connection)) == ["six"]
+
+
+def test_a_file_is_used_again_only_if_somebody_uses_it_after_its_fetch_has_begun(
+    catalog: Catalog, two: list[int]
+) -> None:
+    """The turns of the keeper and earlier fetches do not count: it waits for a quiet moment."""
+    one, other = two
+    with catalog.write() as connection:
+        asked.ask(connection, SIX, one, 10.0)
+        asked.ask(connection, SIX, one, 11.0)  # a turn of the keeper
+        assert not asked.are_used_again(connection, [SIX])
+        asked.used(connection, [SIX], 12.0)
+        assert asked.are_used_again(connection, [ATTRS, SIX])
+        asked.ask(connection, SIX, one, 13.0)
+        assert asked.are_used_again(connection, [SIX])  # a turn makes nobody stop waiting
+        asked.done(connection, [SIX], one)
+        asked.ask(connection, SIX, other, 14.0)
+        assert not asked.are_used_again(connection, [SIX])
+
+
+def test_a_fetch_has_its_own_time_as_long_as_it_lasts(catalog: Catalog, two: list[int]) -> None:
+    """A run waits for one fetch: not for a later one, and not less because of a keeper's turn."""
+    one, other = two
+    with catalog.write() as connection:
+        asked.ask(connection, SIX, one, 10.0)
+        asked.ask(connection, SIX, one, 11.0)
+        assert asked.under_way(connection, ["six"]) == {SIX: 10.0}
+        asked.done(connection, [SIX], one)
+        assert asked.under_way(connection, ["six"]) == {}
+        asked.ask(connection, SIX, other, 12.0)
+        assert asked.under_way(connection, ["six"]) == {SIX: 12.0}
 
 
 def test_many_files_are_noted_in_few_statements(catalog: Catalog, two: list[int]) -> None:

@@ -6,7 +6,8 @@ come from the store (`source`). So proof, places, records, quarantine and pages 
 
 The keeper holds neither lock nor lease; its claims protect what it writes. If a sync has a project
 now, the keeper tries again a little later. It waits for a quiet moment, because clients need the
-processor more, but not for long, and not if a client of another fetcher waits for a file.
+processor more, but not for long. It does not wait if a file is used already: another fetcher waits
+for it, or a client here was served from the store.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 #: Seconds without a question that are a quiet moment, and the longest wait for one.
 QUIET, PATIENCE = 0.3, 5.0
 
-#: Seconds between two checks whether other fetchers wait for a file.
+#: Seconds between two checks whether a file is used already.
 LOOK = 0.25
 
 #: Most projects in a batch.
@@ -107,9 +108,9 @@ class Keeper:
     def work(self) -> None:
         """Place files until `end`. Raises the error after which this process cannot go on."""
         while True:
-            is_awaited = self._is_awaited()
+            is_used = self._is_used()
             with self._changed:
-                due = self._due(is_awaited)
+                due = self._due(is_used)
                 if self._is_ending:
                     return
                 if not due:
@@ -119,8 +120,8 @@ class Keeper:
             self._place(taken)
             self._drop_old()
 
-    def _is_awaited(self) -> bool:
-        """Whether another fetcher waits for a file; now and then."""
+    def _is_used(self) -> bool:
+        """Whether a file that waits is used already; asked every `LOOK` seconds, else False."""
         now = time.monotonic()
         with self._changed:
             pairs = [(name, file) for name, each in self._waiting.items() for file in each.files]
@@ -128,15 +129,15 @@ class Keeper:
             return False
         self._next_look = now + LOOK
         try:
-            return self._turns.are_awaited(pairs)
+            return self._turns.are_used_again(pairs)
         except SQLAlchemyError:  # the next turn says so
             return False
 
-    def _due(self, is_awaited: bool) -> list[str]:
+    def _due(self, is_used: bool) -> list[str]:
         """Return the projects to place now."""
         now = time.monotonic()
         due = [name for name, waiting in self._waiting.items() if waiting.due <= now]
-        urgent = is_awaited or any(pair[0] in self._waiting for pair in self._futures)
+        urgent = is_used or any(pair[0] in self._waiting for pair in self._futures)
         oldest = min((self._waiting[name].since for name in due), default=now)
         if not urgent and self._quiet_for() < QUIET and now - oldest < PATIENCE:
             return []

@@ -42,8 +42,8 @@ class Turns:
     def take(self, names: Sequence[ProjectName], wanted: Iterable[asked.Pair]) -> Turn:
         """Claim the free ones of these projects. Raises `ClaimLostError`.
 
-        `wanted` are the files to place. They are noted as asked for again: an earlier turn may have
-        given up bad bytes of a file and removed its row after a client asked for it again.
+        `wanted` are the files to place. Those without a row in `asked` get one: an earlier turn may
+        have given up bad bytes of a file and removed its row after a client asked for it again.
         """
         run, now, number = self._run, clock.now(), next(self._numbers)
         found = self._worker.claim_these(names, number)
@@ -61,10 +61,10 @@ class Turns:
         run = replace(run, id=run_id, name=name, now=now, ledger=ledger, selection=self._selection)
         return Turn(run, number, found, agreed)
 
-    def are_awaited(self, pairs: Iterable[asked.Pair]) -> bool:
-        """Whether another fetcher waits for one of these files."""
+    def are_used_again(self, pairs: Iterable[asked.Pair]) -> bool:
+        """Whether somebody uses one of these files already; see `asked.are_used_again`."""
         with self._run.catalog.read() as connection:
-            return asked.are_awaited(connection, pairs)
+            return asked.are_used_again(connection, pairs)
 
     def end(self, turn: Turn, placed: Sequence[asked.Pair], given_up: Sequence[asked.Pair]) -> None:
         """Give the projects back, and note the results. Raises `ClaimLostError`.

@@ -48,7 +48,8 @@ def ask(
     connection: Connection, pair: Pair, worker_id: int, at: float, size: int | None = None
 ) -> bool:
     """Note at the time `at` that a client asks for a file of `size` bytes, and let a worker fetch
-    it. Return False if another worker fetches it; then nothing is changed.
+    it. Its times stay if this worker fetches it already. Return False if another worker fetches it;
+    then nothing is changed.
     """
     values = {
         "project": pair[0],
@@ -66,14 +67,16 @@ def _ask(dialect: str) -> Insert:
     columns = ("project", "filename", "size", "asked_at", "used_at", "worker_id")
     statement = insert_for(dialect, asked).values({name: bindparam(name) for name in columns})
     new = statement.excluded
+    is_mine = asked.c.worker_id == new.worker_id
     found: Insert = statement.on_conflict_do_update(
         index_elements=["project", "filename"],
         set_={
             "size": func.coalesce(new.size, asked.c.size),
-            "used_at": new.used_at,
+            "asked_at": case((is_mine, asked.c.asked_at), else_=new.asked_at),
+            "used_at": case((is_mine, asked.c.used_at), else_=new.used_at),
             "worker_id": new.worker_id,
         },
-        where=or_(asked.c.worker_id == new.worker_id, _is_free(_now(dialect))),
+        where=or_(is_mine, _is_free(_now(dialect))),
     ).returning(asked.c.worker_id)
     return found
 
@@ -91,7 +94,7 @@ def _at_work(at: ColumnElement[float]) -> Select[tuple[int]]:
 def under_way(connection: Connection, names: Iterable[str]) -> dict[Pair, float]:
     """Return the files of these projects that a worker fetches now, with the time of their request.
 
-    A file that is asked for again after a failure has another time.
+    A file that is asked for again after its fetch has ended has another time.
     """
     found: dict[Pair, float] = {}
     columns = asked.c.project, asked.c.filename, asked.c.asked_at
@@ -151,8 +154,12 @@ def fetched_by(connection: Connection, pair: Pair) -> int | None:
     return found
 
 
-def are_awaited(connection: Connection, pairs: Iterable[Pair]) -> bool:
-    """Whether one of these files was asked for again since it was asked for first."""
+def are_used_again(connection: Connection, pairs: Iterable[Pair]) -> bool:
+    """Whether one of these files was used since its fetch was asked for.
+
+    A fetcher that waits for another one's file notes a use, and so does a server that has served
+    the file from the store.
+    """
     for chunk in chunks(pairs):
         theirs = tuple_(asked.c.project, asked.c.filename).in_(chunk)
         query = select(asked.c.project).where(theirs, asked.c.used_at > asked.c.asked_at)
