@@ -265,9 +265,9 @@ class Catalog:
 
 
 def copy(catalog: Catalog, file: Path) -> Catalog:
-    """Copy a catalog to a new SQLite file, and open the copy. Raises `CatalogError`.
+    """Copy a catalog to a new SQLite file in a temporary directory, and open the copy.
 
-    Nobody waits for it: all is read in one transaction that only reads.
+    Raises `CatalogError`. Nobody waits for it: all is read in one transaction that only reads.
     """
     try:
         with catalog.read() as connection:
@@ -279,11 +279,16 @@ def copy(catalog: Catalog, file: Path) -> Catalog:
                 found = Catalog.open(f"sqlite:///{file}")
             else:
                 found = Catalog.open(f"sqlite:///{file}")
-                with found.write() as target_connection:
-                    _copy_rows(connection, target_connection)
+                try:
+                    with found.write() as target_connection:
+                        _copy_rows(connection, target_connection)
+                except BaseException:
+                    found.close()
+                    raise
     except (SQLAlchemyError, sqlite3.Error, CatalogError) as error:
         message = engines.message(error)
-        fault = f"catalog {catalog.shown}: cannot be copied to {file}: {message}"
+        where = f"to {file}, in the directory for temporary files (TMPDIR)"
+        fault = f"catalog {catalog.shown}: cannot be copied {where}: {message}"
         raise CatalogError(fault) from error
     found.shown = catalog.shown
     return found

@@ -241,8 +241,9 @@ def read_only(file: Path, timeout: float = BUSY_TIMEOUT, *, keeping: bool = Fals
 
 def cannot_write(error: Exception) -> bool:
     """Whether an SQLite file, or files beside it, cannot be written."""
-    return isinstance(error, OperationalError) and any(
-        sign in str(error.orig) for sign in _OF_THE_DISK
+    origin = error.orig if isinstance(error, OperationalError) else error
+    return isinstance(origin, sqlite3.OperationalError) and any(
+        sign in str(origin) for sign in _OF_THE_DISK
     )
 
 
@@ -316,7 +317,7 @@ def message(error: Exception) -> str:
             f"{cause}: another program has kept it locked for {BUSY_TIMEOUT:.0f} s; end that "
             "program, and run this again"
         )
-    if isinstance(error, OperationalError) and cannot_write(error):
+    if cannot_write(error):
         return f"{cause}; check its disk, the free space and the permissions there"
     if isinstance(error, DatabaseError) and not isinstance(error, OperationalError):
         return (

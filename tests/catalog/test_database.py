@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
+import resource
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -355,8 +357,23 @@ def test_a_catalog_is_copied_while_somebody_writes(catalog: Catalog, tmp_path: P
 
 
 def test_a_disk_that_is_too_small_for_a_copy_is_named(catalog: Catalog) -> None:
-    with pytest.raises(CatalogError, match="cannot be copied to /dev/full/copy"):
+    with pytest.raises(CatalogError, match=r"cannot be copied to /dev/full/copy, in .*TMPDIR"):
         copy(catalog, Path("/dev/full/copy"))
+
+
+def test_a_copy_that_finds_no_room_is_closed_and_says_where_room_is_needed(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    ensure(catalog, *(f"a-project-with-quite-a-long-name-{number}" for number in range(20_000)))
+    before = set(os.listdir("/dev/fd"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+    try:
+        with pytest.raises(CatalogError, match=r"copy, in .*TMPDIR.*check its disk") as raised:
+            copy(catalog, tmp_path / "copy")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert set(os.listdir("/dev/fd")) == before, raised.value
 
 
 def test_a_write_that_fails_writes_nothing(catalog: Catalog) -> None:
