@@ -15,10 +15,11 @@ from pypimirror.serve.pages.visit import Made, Visit, document
 
 #: Most results.
 _PAGE, _MOST = 50, 200
-#: A requirement, which people paste: a name, and extras, versions or a marker behind it.
+#: A requirement, which people paste: a name, and extras, versions or a marker behind it. Signs
+#: that stand between words, as in "json (fast)", are none.
 _REQUIREMENT = re.compile(
     r"([A-Z0-9._-]+) *(?:\[[^]]*\] *)?"
-    r"(?:$|[;@(<>!~]|={2,3} *(v?[0-9][A-Z0-9.+!]*(?=$|[ ;,)]))?).*",
+    r"(?:$|;.*[\"']|@.*:|\(? *(?:[<>]|[!~]=|={2,3} *(v?[0-9][A-Z0-9.+!]*(?=$|[ ;,)]))?)).*",
     re.ASCII | re.IGNORECASE,
 )
 #: A name and a version.

@@ -64,6 +64,11 @@ BEST = {
     "requests==2.0": "requests",
     "requests[socks]>=2;+python_version>'3'": "requests",
     "zope.event+@+https://e.example/": "zope-event",
+    "zope.event+(>=4)": "zope-event",
+    "requests+(mock)": "requests-mock",
+    "requests+~+mock": "requests-mock",
+    "requests;+mock": "requests-mock",
+    "requests+@+mock": "requests-mock",
 }
 ODD = ["", "%20", '"', "*", "a%22b", "-", "NEAR(", "name:", "%00", "%FF", "'", "x:*%20|", "&amp"]
 
@@ -80,7 +85,7 @@ def test_no_question_breaks_the_search(find: Find) -> None:
 
 
 def test_a_version_that_was_asked_for_has_a_link(ask: Ask, filled: Mirror) -> None:
-    for question in ("six==1.0", "six 1.0", "six == v1.0 ; python_version > '3'"):
+    for question in ("six==1.0", "six 1.0", "six (==1.0)", "six == v1.0 ; python_version > '3'"):
         assert re.search(
             rb'project/six/v?1.0/">Version', ask("/search", f"q={quote(question)}").body
         )
