@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -9,12 +10,14 @@ from sqlalchemy import Connection, event
 
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.queries import doubts, entries, files, projects, runs, withdrawals
+from pypimirror.catalog.queries.browsing import summaries
 from pypimirror.catalog.queries.closure import requirements
 from pypimirror.catalog.queries.projects import CHUNK, chunks
 from pypimirror.catalog.records import StaleRootIndexEntry
 from pypimirror.catalog.states import LONGEST_WAIT, Cause, State
 from pypimirror.domain.metadata.requirements import Requirements
 from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
+from tests.databases import Databases
 
 #: More than one statement may name.
 SIX = ProjectName("six")
@@ -280,3 +283,9 @@ def test_requirements_that_no_file_has_are_forgotten_without_comparing_each_with
         plan = str(connection.exec_driver_sql(f"{explain} {query}", values).fetchall())
         assert [digest for digest, _ in requirements.every(connection)] == [used]
     assert ("SubPlan" not in plan) if database == "postgresql" else ("MATERIALIZE" in plan), plan
+
+
+def test_a_question_leaves_the_settings_of_its_transaction_alone(postgresql: Databases) -> None:
+    with closing(Catalog.open(postgresql())) as catalog, catalog.read() as connection:
+        summaries.dependents(connection, SIX, 5)
+        assert connection.exec_driver_sql("SHOW enable_bitmapscan").scalar() == "on"

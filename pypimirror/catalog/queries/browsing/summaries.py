@@ -104,11 +104,15 @@ def described(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
 
 def dependents(connection: Connection, project: str, limit: int) -> list[str]:
     """Return the names of projects on this mirror whose newest release requires `project`."""
-    if connection.dialect.name == "postgresql":
+    is_postgresql = connection.dialect.name == "postgresql"
+    if is_postgresql:
         # For a project that many require, its plan would first collect all their rows.
         connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
     rows = prepared.rows(connection, _dependents(limit), {"project": project})
-    return sorted(row[0] for row in rows)
+    found = sorted(row[0] for row in rows)
+    if is_postgresql:
+        connection.exec_driver_sql("SET LOCAL enable_bitmapscan TO DEFAULT")
+    return found
 
 
 @cache
