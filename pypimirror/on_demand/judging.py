@@ -76,7 +76,7 @@ def judge(run: Run, answer: PageAnswer, about: Known, checked_at: float) -> List
     remote = upstream_links.remote_of(upstream, place or upstream.name)
     refused: dict[str, str] = {}
     linked: dict[str, str | None] = {}
-    pooled: dict[str, Offer] = {}
+    merged: dict[str, Offer] = {}
     for file, verdict in zip(page.files, verdicts, strict=True):
         others = claims.get(file.filename, ())
         link = links.get(file.filename)
@@ -86,7 +86,7 @@ def judge(run: Run, answer: PageAnswer, about: Known, checked_at: float) -> List
         elif link is not None and link.lasts:
             linked[file.filename] = file.provenance if link.provenance else None
         elif others:
-            pooled[file.filename] = _offer(run, file, others, terms, place or upstream.name)
+            merged[file.filename] = _offer(run, file, others, terms, place or upstream.name)
     for problem in page.problems:
         refused.setdefault(problem.file, problem.message)
     undecided = by_rule.undecided if by_rule is not None else ()
@@ -106,7 +106,7 @@ def judge(run: Run, answer: PageAnswer, about: Known, checked_at: float) -> List
         at=result.at,
         refused=refused,
         linked=linked,
-        pooled=pooled,
+        merged=merged,
     )
 
 
@@ -191,13 +191,13 @@ def _expected(listing: Listing, file: File) -> PageFile:
     """Return the entry of a file that is not here yet, or stays at the upstream."""
     claimed: Mapping[str, str] = file.core_metadata or {}
     elsewhere = None
-    pooled = listing.pooled.get(file.filename)
+    merged = listing.merged.get(file.filename)
     if file.filename in listing.linked:
         elsewhere = Elsewhere(file.url, listing.linked[file.filename])
     return PageFile(
         filename=file.filename,
         path=file_path(listing.page.project, file.filename, None),
-        digests=file.digests if pooled is None else pooled.digests,
+        digests=file.digests if merged is None else merged.digests,
         size=file.size,
         core_metadata=claimed.get("sha256"),
         provenance=elsewhere is not None and elsewhere.provenance is not None,

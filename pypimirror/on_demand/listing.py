@@ -38,7 +38,8 @@ class Listing(msgspec.Struct, frozen=True, omit_defaults=True):
     #: Files that the page links to at the upstream, and the addresses of their attestations there.
     linked: dict[str, str | None] = {}
     #: The claims and links of files about which other sources said something as well, by name.
-    pooled: dict[str, Offer] = {}
+    #: Listings on disk, also of earlier versions, have them as `pooled`.
+    merged: dict[str, Offer] = msgspec.field(default_factory=dict, name="pooled")
 
     def is_fresh(self, now: float, fresh: float, selection: str) -> bool:
         """Whether the upstream need not be asked at `now`."""
@@ -58,7 +59,7 @@ class Listing(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def offer(self, file: File) -> Offer:
         """Return the claims and the links of a file of the page."""
-        found = self.pooled.get(file.filename)
+        found = self.merged.get(file.filename)
         if found is not None:
             return found
         source = self.place or self.upstream

@@ -59,7 +59,7 @@ class Run(Struct, frozen=True):
     id: int = 0
     name: str = ""
     command: str = "sync"
-    lease: Lease | None = None  #: None in a rehearsal
+    lease: Lease | None = None  #: None in a dry run
     #: What it repeats of an earlier run; None if it is not a retry.
     retry: Retry | None = None
     #: Whether files may be fetched; else only bytes that are here are taken over.

@@ -51,9 +51,9 @@ def place(simulator: Simulator) -> str:
     return urlsplit(simulator.url).netloc
 
 
-def ask(gate: ResolverProxy, head: str, *, knows: bool = True) -> bytes:
-    """Send a request to the gate as it is, and return everything that comes."""
-    parts = urlsplit(gate.url)
+def ask(proxy: ResolverProxy, head: str, *, knows: bool = True) -> bytes:
+    """Send a request to the proxy as it is, and return everything that comes."""
+    parts = urlsplit(proxy.url)
     assert parts.port is not None
     login = basic(parts.username or "", (parts.password or "") if knows else "guessed")
     with socket.create_connection(("127.0.0.1", parts.port), 30) as sock:
@@ -64,9 +64,9 @@ def ask(gate: ResolverProxy, head: str, *, knows: bool = True) -> bytes:
     return said
 
 
-def resolved(resolver: Uv, simulator: Simulator, gate: ResolverProxy) -> dict[str, str]:
+def resolved(resolver: Uv, simulator: Simulator, proxy: ResolverProxy) -> dict[str, str]:
     return chosen(
-        resolver.resolve(ResolveRequest(("app",)), Indexes(f"{simulator.url}", proxy=gate.url))
+        resolver.resolve(ResolveRequest(("app",)), Indexes(f"{simulator.url}", proxy=proxy.url))
     )
 
 
@@ -75,12 +75,12 @@ def test_uv_asks_no_host_that_only_a_page_names(
 ) -> None:
     why = r"403 .*is not a host of the upstream 'sim'"
     with (
-        ResolverProxy((Remote("sim", simulator.url),)) as gate,
+        ResolverProxy((Remote("sim", simulator.url),)) as proxy,
         pytest.raises(NoResultError, match=why),
     ):
-        resolved(resolver, simulator, gate)
+        resolved(resolver, simulator, proxy)
     assert away.requests == []
-    (said,) = gate.refused
+    (said,) = proxy.refused
     assert said.startswith(f"{away.root} is not a host")
     assert said.endswith("set in the [[upstream]] 'sim': hosts = [\"127.0.0.1\"]")
 
@@ -88,19 +88,19 @@ def test_uv_asks_no_host_that_only_a_page_names(
 def test_uv_asks_a_host_that_the_configuration_names(
     simulator: Simulator, away: Simulator, linked: IndexFile, resolver: Uv
 ) -> None:
-    with ResolverProxy((Remote("sim", simulator.url, hosts=(place(away),)),)) as gate:
-        assert resolved(resolver, simulator, gate) == {"app": "1.0"}
-    assert away.requests and gate.refused == []
+    with ResolverProxy((Remote("sim", simulator.url, hosts=(place(away),)),)) as proxy:
+        assert resolved(resolver, simulator, proxy) == {"app": "1.0"}
+    assert away.requests and proxy.refused == []
 
 
 def test_a_star_allows_no_private_address(
     simulator: Simulator, away: Simulator, linked: IndexFile
 ) -> None:
-    with ResolverProxy((Remote("sim", simulator.url, hosts=("*",)),)) as gate:
-        said = ask(gate, f"GET {away.root}{linked.path}")
+    with ResolverProxy((Remote("sim", simulator.url, hosts=("*",)),)) as proxy:
+        said = ask(proxy, f"GET {away.root}{linked.path}")
         assert said.startswith(b"HTTP/1.1 403 127.0.0.1 is at 127.0.0.1, which is not a public")
         for spelled in ("localhost", "[::1]", "[::ffff:127.0.0.1]"):
-            said = ask(gate, f"CONNECT {spelled}:{urlsplit(away.root).port}")
+            said = ask(proxy, f"CONNECT {spelled}:{urlsplit(away.root).port}")
             assert said.startswith((b"HTTP/1.1 403 ", b"HTTP/1.1 502 ")), spelled
     assert away.requests == []
     assert away.connections == 0
@@ -110,14 +110,14 @@ def test_redirects_are_held_by_the_same_rule(
     simulator: Simulator, away: Simulator, linked: IndexFile, resolver: Uv
 ) -> None:
     simulator.redirect("/simple/app/", f"{away.root}/simple/app/")
-    with ResolverProxy((Remote("sim", simulator.url),)) as gate, pytest.raises(ResolveError):
-        resolved(resolver, simulator, gate)
-    assert away.requests == [] and len(gate.refused) == 1
+    with ResolverProxy((Remote("sim", simulator.url),)) as proxy, pytest.raises(ResolveError):
+        resolved(resolver, simulator, proxy)
+    assert away.requests == [] and len(proxy.refused) == 1
 
 
 def test_a_refused_connection_says_why(simulator: Simulator) -> None:
-    with ResolverProxy((Remote("sim", simulator.url),)) as gate:
-        said = ask(gate, "CONNECT internal.example:443")
+    with ResolverProxy((Remote("sim", simulator.url),)) as proxy:
+        said = ask(proxy, "CONNECT internal.example:443")
     assert said.startswith(b"HTTP/1.1 403 https://internal.example is not a host of the upstream")
     assert said.endswith(b"set in the [[upstream]] 'sim': hosts = [\"internal.example\"]\n")
 
@@ -125,17 +125,17 @@ def test_a_refused_connection_says_why(simulator: Simulator) -> None:
 def test_one_upstream_allows_for_all_and_none_is_blamed_alone(
     simulator: Simulator, away: Simulator
 ) -> None:
-    with ResolverProxy((Remote("a", simulator.url), Remote("b", away.url))) as gate:
-        assert ask(gate, f"GET {away.url}").startswith(b"HTTP/1.1 200 ")
-        said = ask(gate, "CONNECT internal.example:443")
+    with ResolverProxy((Remote("a", simulator.url), Remote("b", away.url))) as proxy:
+        assert ask(proxy, f"GET {away.url}").startswith(b"HTTP/1.1 200 ")
+        said = ask(proxy, "CONNECT internal.example:443")
     assert b"is not a host of any upstream" in said and b"`hosts` of the [[upstream]]" in said
 
 
 def test_a_connection_through_it_passes_bytes_both_ways() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with ResolverProxy((Remote("sim", f"https://127.0.0.1:{port}/simple/"),)) as gate:
-            parts = urlsplit(gate.url)
+        with ResolverProxy((Remote("sim", f"https://127.0.0.1:{port}/simple/"),)) as proxy:
+            parts = urlsplit(proxy.url)
             login = basic(parts.username or "", parts.password or "")
             with socket.create_connection(("127.0.0.1", parts.port or 0), 30) as sock:
                 head = f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nproxy-authorization: {login}\r\n\r\n"
@@ -151,10 +151,10 @@ def test_a_connection_through_it_passes_bytes_both_ways() -> None:
 
 
 def test_others_on_this_machine_cannot_use_it(simulator: Simulator) -> None:
-    with ResolverProxy((Remote("sim", simulator.url),)) as gate:
-        assert ask(gate, f"GET {simulator.url}", knows=False).startswith(b"HTTP/1.1 407 ")
-        assert ask(gate, f"POST {simulator.url}").startswith(b"HTTP/1.1 400 ")
-        assert ask(gate, "GET /simple/").startswith(b"HTTP/1.1 502 ")
+    with ResolverProxy((Remote("sim", simulator.url),)) as proxy:
+        assert ask(proxy, f"GET {simulator.url}", knows=False).startswith(b"HTTP/1.1 407 ")
+        assert ask(proxy, f"POST {simulator.url}").startswith(b"HTTP/1.1 400 ")
+        assert ask(proxy, "GET /simple/").startswith(b"HTTP/1.1 502 ")
     assert simulator.requests == []
 
 
@@ -162,54 +162,54 @@ def test_others_on_this_machine_cannot_use_it(simulator: Simulator) -> None:
 def test_each_upstream_is_asked_through_its_own_proxy(
     simulator: Simulator, away: Simulator, kind: str
 ) -> None:
-    with TestProxy({"index.invalid": simulator.server.port}, login=("me", "secret")) as proxy:
-        behind = Remote("a", "http://index.invalid/simple/", proxy=proxy.url(kind, "me:secret"))
-        with ResolverProxy((behind, Remote("b", away.url))) as gate:
-            assert ask(gate, "GET http://index.invalid/simple/").startswith(b"HTTP/1.1 200 ")
-            assert ask(gate, f"GET {away.url}").startswith(b"HTTP/1.1 200 ")
-            assert gate.failed == []
-        assert [asked.target for asked in proxy.asked if "index.invalid" not in asked.target] == []
-        assert proxy.asked
+    with TestProxy({"index.invalid": simulator.server.port}, login=("me", "secret")) as outer:
+        behind = Remote("a", "http://index.invalid/simple/", proxy=outer.url(kind, "me:secret"))
+        with ResolverProxy((behind, Remote("b", away.url))) as proxy:
+            assert ask(proxy, "GET http://index.invalid/simple/").startswith(b"HTTP/1.1 200 ")
+            assert ask(proxy, f"GET {away.url}").startswith(b"HTTP/1.1 200 ")
+            assert proxy.failed == []
+        assert [asked.target for asked in outer.asked if "index.invalid" not in asked.target] == []
+        assert outer.asked
         (request,) = simulator.requests
         assert "proxy-authorization" not in request.headers
 
 
 def test_tls_goes_through_a_proxy_by_a_connection(simulator: Simulator) -> None:
-    with TestProxy({"index.invalid": simulator.server.port}) as proxy:
-        remote = Remote("a", "https://index.invalid/simple/", hosts=("*",), proxy=proxy.url())
-        with ResolverProxy((remote,)) as gate:
-            parts = urlsplit(gate.url)
+    with TestProxy({"index.invalid": simulator.server.port}) as outer:
+        remote = Remote("a", "https://index.invalid/simple/", hosts=("*",), proxy=outer.url())
+        with ResolverProxy((remote,)) as proxy:
+            parts = urlsplit(proxy.url)
             login = basic(parts.username or "", parts.password or "")
             with socket.create_connection(("127.0.0.1", parts.port or 0), 30) as sock:
                 head = f"CONNECT index.invalid:443 HTTP/1.1\r\nProxy-Authorization: {login}\r\n\r\n"
                 sock.sendall(head.encode())
                 assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
-            assert ask(gate, "CONNECT localhost:443").startswith(b"HTTP/1.1 403 ")
-        assert [(each.kind, each.target) for each in proxy.asked] == [
+            assert ask(proxy, "CONNECT localhost:443").startswith(b"HTTP/1.1 403 ")
+        assert [(each.kind, each.target) for each in outer.asked] == [
             ("CONNECT", "index.invalid:443")
         ]
 
 
 def test_an_endless_head_ends(simulator: Simulator) -> None:
-    with ResolverProxy((Remote("sim", simulator.url),)) as gate:
-        port = urlsplit(gate.url).port
+    with ResolverProxy((Remote("sim", simulator.url),)) as proxy:
+        port = urlsplit(proxy.url).port
         sock = socket.create_connection(("127.0.0.1", port or 0), 30)
         with sock, pytest.raises(OSError, match=r"reset|pipe"):
             for _ in range(1000):
                 sock.sendall(b"x" * (1 << 16))
 
 
-def test_uv_reaches_an_index_over_tls_through_the_gate_alone(
+def test_uv_reaches_an_index_over_tls_through_the_proxy_alone(
     tmp_path: Path, resolver: Uv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only the gate knows where the name leads."""
+    """Only the proxy knows where the name leads."""
     monkeypatch.setattr(ways, "_look_up", lambda host, port: ["127.0.0.1"])
     with gateway(tmp_path) as index:
         name, content = make_wheel("app", "1.0")
         index.add_file("app", name, content, core_metadata=True)
         url = f"{address(index, INDEX)}/simple/"
-        with ResolverProxy((Remote("sim", url, hosts=(FILES,)),)) as gate:
-            asked = Indexes(url, proxy=gate.url, ca_file=str(index.ca_file))
+        with ResolverProxy((Remote("sim", url, hosts=(FILES,)),)) as proxy:
+            asked = Indexes(url, proxy=proxy.url, ca_file=str(index.ca_file))
             assert chosen(resolver.resolve(ResolveRequest(("app",)), asked)) == {"app": "1.0"}
 
 

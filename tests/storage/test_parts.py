@@ -57,13 +57,13 @@ def test_a_part_without_a_note_is_not_continued(common: Workspace) -> None:
 
 
 def test_only_a_worker_takes_parts(common: Workspace, tmp_path: Path) -> None:
-    """A rehearsal that took some would keep them from the next run."""
+    """A dry run that took some would keep them from the next run."""
     common.staged(7).write_bytes(b"whole")
     (tmp_path / "scratch").mkdir()
-    rehearsal = Workspace(common.directory, tmp_path / "scratch")
-    rehearsal.take_parts([7])
-    rehearsal.give_back()
-    assert names(common.staging) == ["7.part"] and names(rehearsal.staging) == []
+    dry_run = Workspace(common.directory, tmp_path / "scratch")
+    dry_run.take_parts([7])
+    dry_run.give_back()
+    assert names(common.staging) == ["7.part"] and names(dry_run.staging) == []
 
 
 def test_a_process_that_outlives_its_worker_changes_no_part_that_is_shared(

@@ -37,7 +37,7 @@ def to_remove(connection: Connection, after: int = 0) -> list[ProjectRecord]:
 def settle(connection: Connection, *, with_gone: bool) -> None:
     """Treat all pages as written, and with `with_gone`, those of removed projects as removed.
 
-    The end of a sync leaves them like this. A rehearsal needs it because it writes no pages.
+    The end of a sync leaves them like this. A dry run needs it because it writes no pages.
     """
     # Update only projects with work: updating all would rewrite the whole catalog.
     open_ones = update(projects).where(projects.c.has_work.is_(True))

@@ -4,7 +4,7 @@ This module speaks CONNECT to HTTP proxies (RFC 9110, 9.3.6) and SOCKS5 (RFC 192
 is trusted no more than an upstream, so its answers have the same bounds. The caller bounds the
 time. A plain `http` request goes to an HTTP proxy unchanged, and needs no connection through it.
 
-The resolver's gate (`pypimirror.resolve.ways`) uses this module too: no gevent.
+The resolver's proxy (`pypimirror.resolve.ways`) uses this module too: no gevent.
 """
 
 from __future__ import annotations

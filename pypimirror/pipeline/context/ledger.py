@@ -199,7 +199,7 @@ class Ledger:
 
 
 class KeptLedger(Ledger):
-    """The ledger of a rehearsal. It keeps failures in memory and writes no record."""
+    """The ledger of a dry run. It keeps failures in memory and writes no record."""
 
     def __init__(self, catalog: Catalog, reporter: Reporter) -> None:
         super().__init__(catalog, 0, reporter)

@@ -190,8 +190,8 @@ def rest(run: Run) -> Plan:
         closing(copy(run.catalog, Path(staging) / _COPY)) as catalog,
     ):
         reporter = LogReporter()
-        # The same storage, which a rehearsal only reads.
-        rehearsal = replace(
+        # The same storage, which a dry run only reads.
+        dry_run = replace(
             run,
             catalog=catalog,
             workspace=Workspace(run.workspace.directory, Path(staging)),
@@ -199,9 +199,9 @@ def rest(run: Run) -> Plan:
             ledger=KeptLedger(catalog, reporter),
             lease=None,
         )
-        for ids in _batches(rehearsal):
-            _add_batch(rehearsal, found, ids)
-        _add_removals(rehearsal, found)
+        for ids in _batches(dry_run):
+            _add_batch(dry_run, found, ids)
+        _add_removals(dry_run, found)
     return found
 
 

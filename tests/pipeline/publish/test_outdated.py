@@ -281,7 +281,7 @@ def test_a_page_that_is_held_back_by_the_guard_is_rendered_again(
     assert mirror.projects == list(NAMES)
 
 
-def test_a_rehearsal_says_which_pages_a_run_renders_again(
+def test_a_dry_run_says_which_pages_a_run_renders_again(
     mirror: Mirror, old: list[IndexFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once(monkeypatch, 2)

@@ -189,6 +189,7 @@ def test_hostile_texts_are_shown_as_text(failed: str, mirror: Mirror) -> None:
         mirror.query("UPDATE runs SET arguments = ?", json.dumps([SCRIPT]))
 
 
+@pytest.mark.sqlite
 def test_without_a_catalog_the_status_says_so(failed: str, mirror: Mirror, ask: Ask) -> None:
     (mirror.root / ".pypimirror/catalog.sqlite").unlink()
     for path in private("x"):
