@@ -248,7 +248,7 @@ def main(name: str, lifetime: str, kind: str = "") -> None:
     machine = holder.Machine(name, id=name, boot=name, namespace="pid:[1]")
     holder.this_machine = lambda: machine
     lease.PACE = pace(float(lifetime))
-    engines._PROMPT = (
+    engines._OF_TRANSACTION["pypimirror_prompt"] = (
         f"SET LOCAL idle_in_transaction_session_timeout = {int(float(lifetime) * 700)}"
     )
     waiting.FIRST = 0.05
