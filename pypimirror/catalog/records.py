@@ -287,7 +287,7 @@ class DayRecord(Record, frozen=True):
     files: int  #: number of files on pages
     bytes: int  #: of these files
     free: int | None  #: free bytes of the mirror root's file system; None: unknown
-    backlog: Medium  #: number of files with work left, up to `queries.statistics.MOST`
+    backlog: Medium  #: number of files with work left, or that wait for another try
     oldest: float | None  #: highest age of the last complete sync; None: there was none before
     runs: Medium
     undone: Medium  #: number of runs that did not complete

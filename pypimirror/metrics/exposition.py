@@ -129,8 +129,12 @@ def _catalog(figures: _Figures, connection: Connection) -> None:
     figures.set_each("upstream_serial", told, "upstream", statistics.serials(connection))
     told = "The highest serial among the mirror's own pages."
     figures.set("serial", told, entries.newest_serial(connection))
-    told = "Files that wait for something, by state; counted up to a million."
-    figures.set_each("backlog_files", told, "state", statistics.backlog(connection))
+    told = (
+        "Files with open work, by state, and others that wait for another try; each is counted up "
+        "to a million."
+    )
+    left = statistics.backlog(connection) | {"waiting": statistics.waiting(connection)}
+    figures.set_each("backlog_files", told, "state", left)
     told = "Projects with work left to do."
     figures.set("backlog_projects", told, statistics.backlog_projects(connection))
     told = "Runs that have not ended."

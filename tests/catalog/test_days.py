@@ -69,6 +69,10 @@ def test_the_backlog_of_a_day_is_what_the_last_run_left(
     left = Counter(row["state"] for row in mirror.query("SELECT state FROM files"))
     (row,) = mirror.query("SELECT * FROM days")
     assert row["backlog"] == sum(left.values()) - left[3] == 2
+    mirror.sync()
+    assert not mirror.query("SELECT 1 FROM projects WHERE has_work")
+    (row,) = mirror.query("SELECT * FROM days")
+    assert row["backlog"] == 2, "they wait for another try"
 
 
 def test_a_day_keeps_what_its_runs_did_after_they_left_the_history(catalog: Catalog) -> None:

@@ -71,6 +71,11 @@ def test_what_failed_and_what_is_open(mirror: Mirror, simulator: Simulator) -> N
     assert found["pypimirror_last_run_failures", "sync", "digest-mismatch"] == 0
     assert found["pypimirror_backlog_files", "failed"] == 1
     assert found["pypimirror_backlog_projects",] == 1
+    assert found["pypimirror_backlog_files", "waiting"] == 0
+    mirror.sync()  # the first try again is at once, the second one later
+    found = figures(mirror)
+    assert found["pypimirror_backlog_projects",] == 0
+    assert found["pypimirror_backlog_files", "waiting"] == 1
     simulator.heal()
     mirror.sync("six")
     found = figures(mirror)

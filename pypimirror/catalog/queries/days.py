@@ -65,7 +65,7 @@ def _today(connection: Connection, today: int, ending: Ending) -> DayRecord:
         files=held.files,
         bytes=held.size,
         free=ending.free,
-        backlog=sum(statistics.backlog(connection).values()),
+        backlog=sum(statistics.backlog(connection).values()) + statistics.waiting(connection),
         oldest=ending.age,
         runs=len(found),
         undone=sum(run.state != COMPLETED for run in found),
