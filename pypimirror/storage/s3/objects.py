@@ -173,7 +173,7 @@ class Objects:
                 sent += len(data)
                 sum_ = base64.b64encode(hashlib.sha256(data).digest()).decode()
                 told = self.clients.boto.upload_part(
-                    **where, PartNumber=number, ObjectContent=data, ChecksumSHA256=sum_
+                    **where, PartNumber=number, Body=data, ChecksumSHA256=sum_
                 )
                 yield {"PartNumber": number, "ETag": told["ETag"], "ChecksumSHA256": sum_}
         if sent != body.size or whole.hexdigest() != body.sha256:
