@@ -108,18 +108,22 @@ def test_of_two_hosts_that_sync_at_once_one_works_and_one_ends_with_exit_4(
 
 
 @pytest.mark.thorough
-def test_a_dry_run_on_one_host_and_a_sync_on_another_do_not_mix(
+def test_a_host_syncs_while_another_one_plans_and_the_two_do_not_mix(
     hosts: Hosts, simulator: Simulator
 ) -> None:
-    offer(simulator, "idna", "1.0")
-    hold = simulator.hold("/simple/idna/")
+    (new,) = offer(simulator, "idna", "1.0")
+    hold = simulator.hold("/simple/idna/", nth=1)
     planning = hosts.start("one", "sync", "--dry-run", "--json")
     hold.wait_reached()
-    assert hosts.sync("two")[0] == 4
+    code, document = hosts.sync("two")
+    assert (code, document["state"]) == (0, "completed")
     hold.release()
     out, _ = planning.communicate(timeout=100)
     assert planning.returncode == 0, out
     assert [entry["project"] for entry in json.loads(out)["fetch"]] == ["idna"]
+    assert hosts.states() == ["completed", "completed"]  # a dry run is not recorded
+    assert simulator.downloads(new.filename) == 1
+    hosts.mirror.check()
 
 
 @pytest.mark.thorough
