@@ -30,6 +30,7 @@ from sqlalchemy.types import TypeEngine
 
 from pypimirror.catalog.mapping import prepared
 from pypimirror.catalog.mapping.flags import Flag
+from pypimirror.catalog.mapping.prepared import Statement
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -103,15 +104,27 @@ def read(connection: Connection, query: Select[Any], record: type[R]) -> Iterato
 
 
 def read_all(
-    connection: Connection, query: Select[Any], record: type[R], values: Mapping[str, Any]
+    connection: Connection, query: Statement, record: type[R], values: Mapping[str, Any]
 ) -> list[R]:
-    """Return the records of this class that a query of `select_record` finds.
-
-    The query is the same object each time (`mapping.prepared`), and `values` are those of its
-    parameters.
-    """
+    """Return the records of this class that a query of `select_record` finds."""
     make: Callable[..., R] = record
     return [make(*row) for row in prepared.rows(connection, query, values)]
+
+
+def stream(
+    connection: Connection, query: Statement, record: type[R], values: Mapping[str, Any]
+) -> Iterator[R]:
+    """Like `read_all`, for records that may be too many for the memory."""
+    make: Callable[..., R] = record
+    for row in prepared.stream(connection, query, values):
+        yield make(*row)
+
+
+def read_first(
+    connection: Connection, query: Statement, record: type[R], values: Mapping[str, Any]
+) -> R | None:
+    """Return the first record that a query of `select_record` finds, or None."""
+    return next(iter(read_all(connection, query, record, values)), None)
 
 
 def first(connection: Connection, query: Select[Any], record: type[R]) -> R | None:

@@ -2,16 +2,16 @@
 
 For a statement of a batch, SQLAlchemy's own work takes several times longer than the database's:
 it compares the statement with those in its cache, and writes a parameter for each member of an IN.
-Here a statement is compiled once for each database, and its parameters go to the driver. So it must
-be the same object each time, such as the result of a cached function.
+Here a statement is an expression of SQLAlchemy that a function returns. It is compiled once for
+each database, and its parameters go to the driver.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache, partial, wraps
+from typing import Any, ParamSpec, cast
 
 from sqlalchemy import Boolean, ColumnElement, Connection, Dialect, bindparam
 from sqlalchemy.engine import CursorResult
@@ -21,8 +21,41 @@ from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType, TypeDecorator
 
+P = ParamSpec("P")
+
 #: Converts a value from the driver.
 _Convert = Callable[[Any], Any]
+
+#: Rows that `stream` takes from the driver at once.
+_AT_ONCE = 1_000
+
+
+class Statement:
+    """A statement by its name, and how its expression is built."""
+
+    __slots__ = ("build", "name")
+
+    def __init__(self, name: str, build: Callable[[], ClauseElement]) -> None:
+        self.name = name
+        self.build = build
+
+
+def statement(build: Callable[P, ClauseElement]) -> Callable[P, Statement]:
+    """Decorate a function that returns the expression of a statement.
+
+    Whatever varies from one execution to the next is a `bindparam` of the expression. Parameters of
+    the function choose between few statements: they are Booleans, members of an Enum, or the name
+    of the database, `dialect`.
+    """
+    name = f"{build.__module__.removeprefix('pypimirror.catalog.')}.{build.__qualname__}"
+
+    @cache
+    @wraps(build)
+    def named(*args: P.args, **kwargs: P.kwargs) -> Statement:
+        chosen = [*map(str, args), *(f"{key}={value}" for key, value in sorted(kwargs.items()))]
+        return Statement(f"{name}({', '.join(chosen)})", partial(build, *args, **kwargs))
+
+    return cast("Callable[P, Statement]", named)
 
 
 class _Values(TypeDecorator[Any]):
@@ -73,8 +106,8 @@ def among(column: ColumnElement[Any], name: str = "ids") -> ColumnElement[bool]:
 class _Prepared:
     """A compiled statement."""
 
-    def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
-        compiled = statement.compile(dialect=dialect)
+    def __init__(self, expression: ClauseElement, dialect: Dialect) -> None:
+        compiled = expression.compile(dialect=dialect)
         assert isinstance(compiled, SQLCompiler)
         assert not compiled.post_compile_params, "use `among`, or literals"
         self.text = str(compiled)
@@ -94,12 +127,18 @@ class _Prepared:
 
     def execute(self, connection: Connection, values: Mapping[str, Any]) -> CursorResult[Any]:
         """Execute the statement with these parameters."""
+        return connection.exec_driver_sql(self.text, self._arranged(values))
+
+    def execute_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Execute the statement with the parameters of each row. Return how many rows changed."""
+        return connection.exec_driver_sql(self.text, [self._arranged(row) for row in rows]).rowcount
+
+    def _arranged(self, values: Mapping[str, Any]) -> Any:
         given = {**self._fixed, **values}
         for name, convert in self._binders:
             given[name] = convert(given[name])
         names = self._names
-        arranged: Any = given if names is None else tuple([given[name] for name in names])
-        return connection.exec_driver_sql(self.text, arranged)
+        return given if names is None else tuple([given[name] for name in names])
 
     def converters(self, result: CursorResult[Any]) -> list[tuple[int, _Convert]]:
         """Return the functions that convert the driver's values, by the number of the column."""
@@ -115,29 +154,61 @@ class _Prepared:
         return self._converters
 
 
-@lru_cache(maxsize=512)
-def _prepared(statement: ClauseElement, dialect: Dialect) -> _Prepared:
-    return _Prepared(statement, dialect)
+@lru_cache(maxsize=1024)
+def _prepared(statement: Statement, dialect: Dialect) -> _Prepared:
+    return _Prepared(statement.build(), dialect)
 
 
-def execute(
-    connection: Connection, statement: ClauseElement, values: Mapping[str, Any]
-) -> CursorResult[Any]:
-    """Execute a statement that changes rows. `values` are those of its parameters."""
-    return _prepared(statement, connection.dialect).execute(connection, values)
+def execute(connection: Connection, statement: Statement, values: Mapping[str, Any]) -> int:
+    """Execute a statement that changes rows, and return how many. `values` are those of its
+    parameters.
+    """
+    return _prepared(statement, connection.dialect).execute(connection, values).rowcount
+
+
+def execute_many(
+    connection: Connection, statement: Statement, rows: Sequence[Mapping[str, Any]]
+) -> int:
+    """Execute a statement for each of these sets of parameters. Return how many rows changed."""
+    return _prepared(statement, connection.dialect).execute_many(connection, rows) if rows else 0
+
+
+def value(connection: Connection, statement: Statement, values: Mapping[str, Any]) -> Any:
+    """Return the first value of the first row that a query finds, or None.
+
+    With RETURNING, that is the key of a row that was inserted.
+    """
+    found = rows(connection, statement, values)
+    return found[0][0] if found else None
 
 
 def rows(
-    connection: Connection, statement: ClauseElement, values: Mapping[str, Any]
+    connection: Connection, statement: Statement, values: Mapping[str, Any]
 ) -> list[Sequence[Any]]:
     """Return all rows that a query finds. `values` are those of its parameters."""
+    return [row for part in _parts(connection, statement, values, None) for row in part]
+
+
+def stream(
+    connection: Connection, statement: Statement, values: Mapping[str, Any]
+) -> Iterator[Sequence[Any]]:
+    """Yield the rows that a query finds. They may be too many for the memory."""
+    for part in _parts(connection, statement, values, _AT_ONCE):
+        yield from part
+
+
+def _parts(
+    connection: Connection, statement: Statement, values: Mapping[str, Any], size: int | None
+) -> Iterator[Sequence[Sequence[Any]]]:
     prepared = _prepared(statement, connection.dialect)
     result = prepared.execute(connection, values)
     converters = prepared.converters(result)
-    if not converters:
-        return list(result.all())
-    found = list(map(list, result.all()))
-    for number, convert in converters:
-        for row in found:
-            row[number] = convert(row[number])
-    return list(found)
+    while found := result.all() if size is None else result.fetchmany(size):
+        if converters:
+            found = list(map(list, found))  # type: ignore[arg-type]
+            for number, convert in converters:
+                for row in found:
+                    row[number] = convert(row[number])
+        yield found
+        if size is None:
+            return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -20,7 +19,7 @@ from sqlalchemy import (
 )
 
 from pypimirror.catalog.mapping import prepared
-from pypimirror.catalog.mapping.prepared import among
+from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.queries.projects import UNREAD, chunks
 from pypimirror.catalog.schema import files, projects, refusals
 from pypimirror.catalog.states import State
@@ -84,7 +83,7 @@ def doubtful(connection: Connection, ids: Sequence[int]) -> set[int]:
     return {row[0] for row in prepared.rows(connection, _doubtful(), {"ids": ids})}
 
 
-@cache
+@statement
 def _doubtful() -> Select[Any]:
     is_doubtful = or_(_with_refusals(), _with_bad_files())
     return select(projects.c.id).where(among(projects.c.id), is_doubtful)
@@ -96,7 +95,7 @@ def set_refusals(connection: Connection, refused: Mapping[int, Sequence[Problem]
     add_refusals(connection, ((i, problem) for i, found in refused.items() for problem in found))
 
 
-@cache
+@statement
 def _forget_refusals() -> Delete:
     return delete(refusals).where(among(refusals.c.project_id))
 
@@ -124,7 +123,7 @@ def standing_refusals(connection: Connection, names: Sequence[ProjectName] | Non
     return [Problem(Reason(reason), *rest) for reason, *rest in rows]
 
 
-@cache
+@statement
 def _standing(*, named: bool) -> Select[Any]:
     columns = refusals.c
     query = (

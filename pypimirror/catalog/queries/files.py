@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -24,7 +23,7 @@ from sqlalchemy import (
 from pypimirror.catalog import bulk
 from pypimirror.catalog.mapping import mapper, prepared
 from pypimirror.catalog.mapping.addresses import shortened
-from pypimirror.catalog.mapping.prepared import among
+from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.queries.closure import closed
 from pypimirror.catalog.queries.projects import CHUNK, is_due, is_in, lacks_provenance
 from pypimirror.catalog.records import FileRecord, NamedFile, ProjectFile
@@ -45,7 +44,7 @@ def of_projects(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
     return mapper.read_all(connection, _of_projects(), FileRecord, {"ids": ids})
 
 
-@cache
+@statement
 def _of_projects() -> Select[Any]:
     query = select(files).where(among(files.c.project_id))
     return query.order_by(files.c.project_id, files.c.filename)
@@ -75,7 +74,7 @@ def in_states(
     return mapper.read_all(connection, _in_states(frozenset(states)), ProjectFile, {"ids": ids})
 
 
-@cache
+@statement
 def _in_states(states: frozenset[State]) -> Select[Any]:
     query = with_project().where(
         among(files.c.project_id), is_in(states), files.c.removal_cause.is_(None)
@@ -88,7 +87,7 @@ def with_projects(connection: Connection, ids: Sequence[int]) -> list[ProjectFil
     return mapper.read_all(connection, _with_projects(), ProjectFile, {"ids": ids})
 
 
-@cache
+@statement
 def _with_projects() -> Select[Any]:
     query = with_project().where(among(files.c.project_id))
     return query.order_by(files.c.project_id, files.c.filename)
@@ -123,7 +122,7 @@ def unattested(connection: Connection, ids: Sequence[int], now: float | None) ->
     return found if now is None else [row for row in found if not _waits_at(row.next_try, now)]
 
 
-@cache
+@statement
 def _unattested() -> Select[Any]:
     query = with_project().where(
         among(files.c.project_id), lacks_provenance(), files.c.removal_cause.is_(None)
@@ -187,7 +186,7 @@ def add(connection: Connection, rows: Sequence[Mapping[str, Any]], run_id: int) 
         }
         for row in rows
     ]
-    bulk.insert_rows(connection, files, found)
+    bulk.insert_rows(connection, "files", found)
     closed.open_again(connection)
 
 
@@ -200,7 +199,7 @@ REMOVED = {"withdrawn_at": None, "metadata_sha256": None, "provenance_sha256": N
 
 def change(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
     """Set columns by id, except the state."""
-    bulk.update_rows(connection, files, rows)
+    bulk.update_rows(connection, "files", rows)
 
 
 def move(
@@ -222,17 +221,17 @@ def move(
     clean = dict.fromkeys(_OF_TRIES if is_anew else ())
     if len(rows[0]) > 1:
         full = [{**row, **clean, "run_id": run_id} for row in rows]
-        moved = bulk.move_rows(connection, files, full, target, sources(target))
+        moved = bulk.move_rows(connection, "files", full, target, sources(target))
     else:
         values = {"ids": [row["id"] for row in rows], "run": run_id}
-        moved = prepared.execute(connection, _move(target, is_anew=is_anew), values).rowcount
+        moved = prepared.execute(connection, _move(target, is_anew=is_anew), values)
     if moved != len(rows):
         raise IllegalMoveError(
             f"{len(rows) - moved} of {len(rows)} files may not become {target.label}"
         )
 
 
-@cache
+@statement
 def _move(target: State, *, is_anew: bool) -> Update:
     clean = dict.fromkeys(_OF_TRIES if is_anew else (), null())
     values = {"state": literal_column(str(int(target))), "run_id": bindparam("run"), **clean}
@@ -244,7 +243,7 @@ def publish(connection: Connection, ids: Sequence[int], run_id: int) -> None:
     prepared.execute(connection, _publish(), {"ids": ids, "run": run_id})
 
 
-@cache
+@statement
 def _publish() -> Update:
     verified = update(files).where(among(files.c.project_id), is_in(sources(State.PUBLISHED)))
     return verified.values(state=State.PUBLISHED, run_id=bindparam("run"))
@@ -261,7 +260,7 @@ def listed(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
     return mapper.read_all(connection, _listed(), FileRecord, {"ids": ids})
 
 
-@cache
+@statement
 def _listed() -> Select[Any]:
     query = select(files).where(among(files.c.project_id), is_listed())
     return query.order_by(files.c.project_id, files.c.filename)

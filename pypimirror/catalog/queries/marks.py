@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Delete, Insert, Select, bindparam, delete, select
-
-from pypimirror.catalog.mapping import prepared
-from pypimirror.catalog.mapping.inserts import insert_for, insert_or_ignore
+from pypimirror.catalog.mapping import prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
+from pypimirror.catalog.mapping.inserts import insert_for
+from pypimirror.catalog.mapping.prepared import statement
 from pypimirror.catalog.marks import Mark
-from pypimirror.catalog.schema import marks
 
 T = TypeVar("T")
 
@@ -48,7 +46,8 @@ def write(connection: Connection, mark: Mark[T], value: T) -> None:
 def write_once(connection: Connection, mark: Mark[T], value: T) -> None:
     """Set a mark, unless it is set."""
     if not is_set(connection, mark):
-        connection.execute(insert_or_ignore(connection, marks), [_row(mark, value)])
+        statement = _insert_or_ignore(connection.dialect.name)
+        prepared.execute(connection, statement, _row(mark, value))
 
 
 def clear(connection: Connection, mark: Mark[T]) -> None:
@@ -61,24 +60,33 @@ def _texts(connection: Connection, mark: Mark[T]) -> list[str]:
     return [row[0] for row in prepared.rows(connection, _value(), {"mark": mark.name})]
 
 
-@cache
-def _value() -> Select[str]:
-    return select(marks.c.value).where(marks.c.name == bindparam("mark"))
+@statement
+def _value() -> sql.Select[Any]:
+    marks = tables.marks
+    return sql.select(marks.c.value).where(marks.c.name == sql.bindparam("mark"))
 
 
-@cache
-def _upsert(dialect: str) -> Insert:
-    columns: dict[str, Any] = {name: bindparam(name) for name in ("name", "value")}
-    statement = insert_for(dialect, marks).values(columns)
-    found: Insert = statement.on_conflict_do_update(
-        index_elements=["name"], set_={"value": statement.excluded.value}
+@statement
+def _upsert(dialect: str) -> Any:
+    inserted = _inserted(dialect)
+    return inserted.on_conflict_do_update(
+        index_elements=["name"], set_={"value": inserted.excluded.value}
     )
-    return found
 
 
-@cache
-def _delete() -> Delete:
-    return delete(marks).where(marks.c.name == bindparam("mark"))
+@statement
+def _insert_or_ignore(dialect: str) -> Any:
+    return _inserted(dialect).on_conflict_do_nothing()
+
+
+def _inserted(dialect: str) -> Any:
+    columns: dict[str, Any] = {name: sql.bindparam(name) for name in ("name", "value")}
+    return insert_for(dialect, tables.marks).values(columns)
+
+
+@statement
+def _delete() -> sql.Delete:
+    return sql.delete(tables.marks).where(tables.marks.c.name == sql.bindparam("mark"))
 
 
 def _row(mark: Mark[T], value: T) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -28,7 +27,7 @@ from sqlalchemy import (
 from pypimirror.catalog import bulk
 from pypimirror.catalog.mapping import mapper, prepared
 from pypimirror.catalog.mapping.inserts import insert_into, insert_or_ignore
-from pypimirror.catalog.mapping.prepared import among
+from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.queries.closure import closed
 from pypimirror.catalog.records import KnownProject, ListRecord, ProjectKey, ProjectRecord
 from pypimirror.catalog.schema import files, lists, projects, refusals
@@ -223,7 +222,7 @@ def get(connection: Connection, ids: Sequence[int]) -> list[ProjectRecord]:
     return mapper.read_all(connection, _get(), ProjectRecord, {"ids": ids})
 
 
-@cache
+@statement
 def _get() -> Select[Any]:
     return select(projects).where(among(projects.c.id)).order_by(projects.c.id)
 
@@ -233,14 +232,14 @@ def by_name(connection: Connection, names: Sequence[str]) -> list[ProjectRecord]
     return mapper.read_all(connection, _by_name(), ProjectRecord, {"names": names})
 
 
-@cache
+@statement
 def _by_name() -> Select[Any]:
     return select(projects).where(among(projects.c.name, "names"))
 
 
 def change(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Set columns by id. Rows with the same columns share a statement."""
-    bulk.update_rows(connection, projects, rows)
+    bulk.update_rows(connection, "projects", rows)
 
 
 def drop(connection: Connection, ids: Sequence[int]) -> None:
@@ -281,7 +280,7 @@ def finish(
     prepared.execute(connection, _finish(with_provenance), {"ids": ids, "now": now})
 
 
-@cache
+@statement
 def _finish(with_provenance: bool) -> Update:
     is_due_now = is_due(bindparam("now", type_=Float))
     is_open = and_(is_in(OPEN), or_(~is_in(DUE), is_due_now))
@@ -326,7 +325,7 @@ def touch(connection: Connection, ids: Iterable[int]) -> None:
         prepared.execute(connection, _touch(), {"ids": chunk})
 
 
-@cache
+@statement
 def _touch() -> Update:
     return update(projects).where(among(projects.c.id)).values(has_work=True, page_stale=True)
 

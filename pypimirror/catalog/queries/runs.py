@@ -32,7 +32,7 @@ from pypimirror import __version__
 from pypimirror.catalog import holder
 from pypimirror.catalog.mapping import mapper, prepared
 from pypimirror.catalog.mapping.inserts import insert_into
-from pypimirror.catalog.mapping.prepared import among
+from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.queries.work import claims
 from pypimirror.catalog.records import FailureRecord, RunRecord, StageRecord
 from pypimirror.catalog.schema import failures, runs, stages, workers
@@ -194,7 +194,7 @@ def end_stage(connection: Connection, stage_id: int, state: str, counts: Mapping
     prepared.execute(connection, _end_stage(), {**values, "now": time.time()})
 
 
-@cache
+@statement
 def _end_stage() -> Update:
     ended_at = _later(bindparam("now", type_=Float), stages.c.started_at)
     values = {"state": bindparam("outcome"), "ended_at": ended_at, "counts": bindparam("counted")}
@@ -236,7 +236,7 @@ def clear_failures(
     prepared.execute(connection, _clear_failures(), values)
 
 
-@cache
+@statement
 def _clear_failures() -> Delete:
     c = failures.c
     in_run = (c.run_id == bindparam("run"), c.stage == bindparam("of"))

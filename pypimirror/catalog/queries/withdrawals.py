@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, or_, select, union_all, update
 
 from pypimirror.catalog.mapping import mapper, prepared
-from pypimirror.catalog.mapping.prepared import among
+from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.queries.closure import closed
 from pypimirror.catalog.queries.files import is_listed, with_project
 from pypimirror.catalog.queries.projects import CHUNK, UNREAD, chunks, files_gone
@@ -151,7 +150,7 @@ def projects_with_leaving(connection: Connection, ids: Sequence[int]) -> set[int
     return {row[0] for row in prepared.rows(connection, _with_leaving(), {"ids": ids})}
 
 
-@cache
+@statement
 def _with_leaving() -> Select[Any]:
     return select(files.c.project_id).where(among(files.c.project_id), IS_LEAVING, is_listed())
 

@@ -17,14 +17,13 @@ import re
 import string
 import sys
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 from packaging.utils import canonicalize_name
 from sqlalchemy import Connection, Select, func, literal_column, select, text
 
 from pypimirror.catalog.mapping import fulltext, prepared
-from pypimirror.catalog.mapping.prepared import among
+from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.queries.browsing import shown
 from pypimirror.catalog.schema import projects, summaries
 
@@ -159,7 +158,7 @@ def _held(connection: Connection, ids: Sequence[int]) -> list[str]:
     return sorted(found, key=lambda each: (len(each), each))
 
 
-@cache
+@statement
 def _with_page() -> Select[Any]:
     return (
         select(summaries.c.name)
@@ -191,7 +190,7 @@ def _with_summaries(connection: Connection, names: Sequence[str]) -> list[Hit]:
     return [Hit(name, said.get(name, "")) for name in names]
 
 
-@cache
+@statement
 def _summaries() -> Select[Any]:
     return (
         select(projects.c.name, summaries.c.summary)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, select
 
 from pypimirror.catalog.mapping import mapper, prepared
 from pypimirror.catalog.mapping.mapper import Record
-from pypimirror.catalog.mapping.prepared import among
+from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.schema import files, projects
 
 
@@ -56,7 +55,7 @@ def project(connection: Connection, name: str) -> ShownProject | None:
     return next(iter(found), None)
 
 
-@cache
+@statement
 def _project() -> Select[Any]:
     is_it = projects.c.name == bindparam("name")
     return mapper.select_record(ShownProject, projects).where(is_it)
@@ -67,7 +66,7 @@ def held(connection: Connection, names: Collection[str]) -> set[str]:
     return {row[0] for row in prepared.rows(connection, _held(), {"names": names})}
 
 
-@cache
+@statement
 def _held() -> Select[Any]:
     has_page = projects.c.page_on_disk.is_(True)
     return select(projects.c.name).where(among(projects.c.name, "names"), has_page)
@@ -78,7 +77,7 @@ def of_project(connection: Connection, project: int) -> list[ShownFile]:
     return mapper.read_all(connection, _of_project(), ShownFile, {"project": project})
 
 
-@cache
+@statement
 def _of_project() -> Select[Any]:
     query = mapper.select_record(ShownFile, files)
     return query.where(files.c.project_id == bindparam("project")).order_by(files.c.filename)

@@ -7,7 +7,6 @@ or sdist that the row was made from, so that nothing is read twice.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,7 +15,6 @@ from sqlalchemy import (
     Delete,
     Integer,
     Select,
-    Table,
     bindparam,
     delete,
     literal_column,
@@ -26,7 +24,7 @@ from sqlalchemy import (
 
 from pypimirror.catalog import bulk
 from pypimirror.catalog.mapping import mapper, prepared
-from pypimirror.catalog.mapping.prepared import among
+from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.queries.projects import chunks
 from pypimirror.catalog.records import FileRecord, ProjectKey, SummaryRecord
 from pypimirror.catalog.schema import dependents as dependents_of
@@ -46,7 +44,7 @@ def sources(connection: Connection, ids: Sequence[int]) -> dict[int, bytes | Non
     return {row[0]: row[1] for row in prepared.rows(connection, _sources(), {"ids": ids})}
 
 
-@cache
+@statement
 def _sources() -> Select[Any]:
     query = select(summaries.c.project_id, summaries.c.source)
     return query.where(among(summaries.c.project_id))
@@ -56,25 +54,30 @@ def put(connection: Connection, found: Noted) -> None:
     """Replace the summaries of projects."""
     drop(connection, [row.project_id for row in found.rows])
     rows = [msgspec.structs.asdict(row) for row in found.rows]
-    bulk.insert_together(connection, summaries, rows)
+    bulk.insert_together(connection, "summaries", rows)
     edges = [
         {"project_id": number, "required": name}
         for number, names in found.required.items()
         for name in sorted(names)
     ]
-    bulk.insert_rows(connection, dependents_of, edges)
+    bulk.insert_rows(connection, "dependents", edges)
 
 
 def drop(connection: Connection, ids: Sequence[int]) -> None:
     """Remove the rows of projects."""
     for chunk in chunks(ids):
-        prepared.execute(connection, _drop(summaries), {"ids": chunk})
-        prepared.execute(connection, _drop(dependents_of), {"ids": chunk})
+        prepared.execute(connection, _drop(), {"ids": chunk})
+        prepared.execute(connection, _drop_dependents(), {"ids": chunk})
 
 
-@cache
-def _drop(table: Table) -> Delete:
-    return delete(table).where(among(table.c.project_id))
+@statement
+def _drop() -> Delete:
+    return delete(summaries).where(among(summaries.c.project_id))
+
+
+@statement
+def _drop_dependents() -> Delete:
+    return delete(dependents_of).where(among(dependents_of.c.project_id))
 
 
 def missing(connection: Connection, after: int, limit: int) -> list[ProjectKey]:
@@ -115,7 +118,7 @@ def dependents(connection: Connection, project: str, limit: int) -> list[str]:
     return found
 
 
-@cache
+@statement
 def _dependents(limit: int) -> Select[Any]:
     return (  # with a parameter as its limit, PostgreSQL plans for many rows
         select(projects.c.name)

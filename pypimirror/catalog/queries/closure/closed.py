@@ -7,11 +7,10 @@ without changes need not compute the closure again, and the run after a killed o
 
 from __future__ import annotations
 
-from functools import cache
-
 from sqlalchemy import Connection, Delete, delete, literal
 
 from pypimirror.catalog.mapping import prepared
+from pypimirror.catalog.mapping.prepared import statement
 from pypimirror.catalog.marks import CLOSED
 from pypimirror.catalog.schema import marks
 
@@ -21,6 +20,6 @@ def open_again(connection: Connection) -> None:
     prepared.execute(connection, _delete(), {})
 
 
-@cache
+@statement
 def _delete() -> Delete:
     return delete(marks).where(marks.c.name == literal(CLOSED.name))

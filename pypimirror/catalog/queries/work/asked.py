@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -32,7 +31,7 @@ from sqlalchemy import (
 
 from pypimirror.catalog.mapping import mapper, prepared
 from pypimirror.catalog.mapping.inserts import insert_for
-from pypimirror.catalog.mapping.prepared import among
+from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.queries.files import with_project
 from pypimirror.catalog.queries.leases import clock_of_server, now
 from pypimirror.catalog.queries.projects import CHUNK, chunks
@@ -62,7 +61,7 @@ def ask(
     return bool(prepared.rows(connection, _ask(connection.dialect.name), values))
 
 
-@cache
+@statement
 def _ask(dialect: str) -> Insert:
     columns = ("project", "filename", "size", "asked_at", "used_at", "worker_id")
     statement = insert_for(dialect, asked).values({name: bindparam(name) for name in columns})
@@ -115,7 +114,7 @@ def in_a_run(connection: Connection, pair: Pair) -> tuple[int, int] | None:
     return (found[0][0], found[0][1]) if found else None
 
 
-@cache
+@statement
 def _in_a_run(dialect: str) -> Select[tuple[int, int]]:
     return (
         select(workers.c.id, files.c.id)
@@ -143,7 +142,7 @@ def left(connection: Connection, ids: Collection[int]) -> list[ProjectFile]:
     return mapper.read_all(connection, _left(), ProjectFile, {"ids": ids})
 
 
-@cache
+@statement
 def _left() -> Select[Any]:
     return with_project().where(among(files.c.id))
 
@@ -249,7 +248,7 @@ def _in_order() -> Select[Any]:
     return select(asked).order_by(asked.c.project, asked.c.filename)
 
 
-@cache
+@statement
 def _of_these() -> Select[Any]:
     return _in_order().where(among(asked.c.project, "names"))
 

@@ -30,7 +30,7 @@ from sqlalchemy import (
 
 from pypimirror.catalog.mapping import prepared
 from pypimirror.catalog.mapping.inserts import insert_or_ignore
-from pypimirror.catalog.mapping.prepared import among
+from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.queries.projects import chunks
 from pypimirror.catalog.queries.work import workers
 from pypimirror.catalog.records import KEY
@@ -75,7 +75,7 @@ def take(
     if names is not None:
         values["names"] = names
     if connection.dialect.name == "sqlite":  # nobody else writes
-        if not prepared.execute(connection, _claim_them(named=names is not None), values).rowcount:
+        if not prepared.execute(connection, _claim_them(named=names is not None), values):
             return []
         return of_batch(connection, worker_id, batch)
     chosen = _chosen(named=names is not None)
@@ -91,7 +91,7 @@ def take(
 _COLUMNS = ["project_id", "worker_id", "batch", "done"]
 
 
-@cache
+@statement
 def _claim_them(*, named: bool) -> Insert:
     return insert(claims).from_select(_COLUMNS, _chosen(named=named))
 
@@ -116,7 +116,7 @@ def _is_of_batch() -> ColumnElement[bool]:
     return and_(claims.c.worker_id == bindparam("worker"), claims.c.batch == bindparam("number"))
 
 
-@cache
+@statement
 def _of_batch() -> Select[Any]:
     query = select(claims.c.project_id).where(_is_of_batch(), claims.c.done.is_(False))
     return query.order_by(claims.c.project_id)
@@ -133,7 +133,7 @@ def number_free(
     return int(number)
 
 
-@cache
+@statement
 def _number_free(*, named: bool) -> Select[Any]:
     some = select(projects.c.id).where(_free(named=named)).limit(bindparam("size", type_=Integer))
     return select(func.count()).select_from(some.subquery())
@@ -158,7 +158,7 @@ def release(connection: Connection, worker_id: int, batch: int) -> None:
     prepared.execute(connection, _release(), {"worker": worker_id, "number": batch})
 
 
-@cache
+@statement
 def _release() -> Update:
     return update(claims).where(_is_of_batch()).values(done=True)
 

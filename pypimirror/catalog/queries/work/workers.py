@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Iterable, Mapping
-from functools import cache
 
 import msgspec
 from msgspec import Struct
@@ -32,6 +31,7 @@ from sqlalchemy import (
 
 from pypimirror.catalog.holder import Fate, Holder, Machine
 from pypimirror.catalog.mapping import mapper, prepared
+from pypimirror.catalog.mapping.prepared import statement
 from pypimirror.catalog.queries.leases import now
 from pypimirror.catalog.records import WorkerRecord
 from pypimirror.catalog.schema import workers
@@ -114,7 +114,7 @@ def progress(
     prepared.execute(connection, _progress(), values)
 
 
-@cache
+@statement
 def _progress() -> Update:
     mine = update(workers).where(workers.c.id == bindparam("worker"))
     return mine.values(batches=bindparam("b"), projects=bindparam("p"), counts=bindparam("c"))
