@@ -11,10 +11,11 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, delete, func, insert, literal, select, update
 
 from pypimirror.catalog.holder import Fate, Holder, Machine
-from pypimirror.catalog.schema import leases
+from pypimirror.catalog.mapping import prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
+from pypimirror.catalog.mapping.prepared import statement
 
 #: The name of the only lease.
 _NAME = "run"
@@ -37,56 +38,107 @@ def find(connection: Connection, *, change: bool) -> TakenLease | None:
 
     With `change`, the row is locked until the end of this transaction, also against its holder.
     """
-    columns = (leases.c.holder, leases.c.expires_at, now(connection).label("now"))
-    query = select(*columns).where(leases.c.name == _NAME)
-    if change:
-        query = query.with_for_update()
-    row = connection.execute(query).first()
-    if row is None:
-        return None
-    holder = msgspec.json.decode(row.holder, type=Holder)
-    return TakenLease(holder, row.expires_at - float(row.now))
+    query = _find(connection.dialect.name, change=change)
+    for text, expires_at, at in prepared.rows(connection, query, {"now": time.time()}):
+        holder = msgspec.json.decode(text, type=Holder)
+        return TakenLease(holder, expires_at - float(at))
+    return None
+
+
+@statement
+def _find(dialect: str, *, change: bool) -> sql.Select[Any]:
+    leases = tables.leases
+    columns = (leases.c.holder, leases.c.expires_at, clock(dialect).label("now"))
+    query = sql.select(*columns).where(leases.c.name == _NAME)
+    return query.with_for_update() if change else query
 
 
 def put(connection: Connection, holder: Holder, lifetime: float) -> None:
     """Give the lease to `holder` for `lifetime` seconds. The previous holder loses it."""
-    connection.execute(delete(leases).where(leases.c.name == _NAME))
-    values = {"name": _NAME, "holder": _text(holder), "expires_at": now(connection) + lifetime}
-    connection.execute(insert(leases).values(**values))
+    prepared.execute(connection, _delete(), {})
+    values = _until(lifetime) | {"held_by": _text(holder)}
+    prepared.execute(connection, _insert(connection.dialect.name), values)
+
+
+@statement
+def _delete() -> sql.Delete:
+    return sql.delete(tables.leases).where(tables.leases.c.name == _NAME)
+
+
+@statement
+def _insert(dialect: str) -> sql.Insert:
+    return sql.insert(tables.leases).values(
+        name=_NAME, holder=sql.bindparam("held_by"), expires_at=_end(dialect)
+    )
 
 
 def renew(connection: Connection, holder: Holder, lifetime: float) -> bool:
     """Extend the lease of `holder` by `lifetime` seconds from now. Return False if it was lost."""
-    mine = update(leases).where(leases.c.name == _NAME, leases.c.holder == _text(holder))
-    return connection.execute(mine.values(expires_at=now(connection) + lifetime)).rowcount == 1
+    values = _until(lifetime) | {"held_by": _text(holder)}
+    return prepared.execute(connection, _renew(connection.dialect.name), values) == 1
+
+
+@statement
+def _renew(dialect: str) -> sql.Update:
+    return sql.update(tables.leases).where(_is_of_holder()).values(expires_at=_end(dialect))
 
 
 def shorten(connection: Connection, lifetime: float) -> None:
     """Let the lease end in `lifetime` seconds at the latest. It can still be renewed."""
-    end = now(connection) + lifetime
-    late = update(leases).where(leases.c.name == _NAME, leases.c.expires_at > end)
-    connection.execute(late.values(expires_at=end))
+    prepared.execute(connection, _shorten(connection.dialect.name), _until(lifetime))
+
+
+@statement
+def _shorten(dialect: str) -> sql.Update:
+    leases = tables.leases
+    late = (leases.c.name == _NAME, leases.c.expires_at > _end(dialect))
+    return sql.update(leases).where(*late).values(expires_at=_end(dialect))
 
 
 def drop(connection: Connection, holder: Holder) -> None:
     """Release the lease, if `holder` still has it."""
-    connection.execute(
-        delete(leases).where(leases.c.name == _NAME, leases.c.holder == _text(holder))
-    )
+    prepared.execute(connection, _drop(), {"held_by": _text(holder)})
+
+
+@statement
+def _drop() -> sql.Delete:
+    return sql.delete(tables.leases).where(_is_of_holder())
+
+
+def _is_of_holder() -> sql.ColumnElement[bool]:
+    leases = tables.leases
+    return sql.and_(leases.c.name == _NAME, leases.c.holder == sql.bindparam("held_by"))
+
+
+def _end(dialect: str) -> Any:
+    return clock(dialect) + sql.bindparam("lifetime", type_=sql.Float())
+
+
+def _until(lifetime: float) -> dict[str, Any]:
+    """Return the parameters of `_end`."""
+    return {"now": time.time(), "lifetime": lifetime}
 
 
 def _text(holder: Holder) -> str:
     return msgspec.json.encode(holder).decode()
 
 
+def clock(dialect: str) -> Any:
+    """Return the time of the database's clock as an expression, in seconds since the epoch.
+
+    On SQLite, it is the parameter `now` of the statement. PostgreSQL ignores this parameter.
+    """
+    return clock_of_server() if dialect == "postgresql" else sql.bindparam("now", type_=sql.Float())
+
+
 def now(connection: Connection) -> Any:
-    """Return the time of the database's clock as an expression, in seconds since the epoch."""
+    """Like `clock`, with the time itself in place of the parameter."""
     if connection.dialect.name == "postgresql":
         return clock_of_server()
-    return literal(time.time())
+    return sql.literal(time.time())
 
 
 def clock_of_server() -> Any:
     """Return the time of PostgreSQL's clock as an expression, in seconds since the epoch."""
     # The current time: now() would be the time when the transaction began.
-    return func.extract("epoch", func.clock_timestamp())
+    return sql.func.extract("epoch", sql.func.clock_timestamp())
