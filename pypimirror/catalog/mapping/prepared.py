@@ -125,9 +125,15 @@ class _Prepared:
             elif convert is not None:
                 self._binders.append((name, convert))
 
-    def execute(self, connection: Connection, values: Mapping[str, Any]) -> CursorResult[Any]:
-        """Execute the statement with these parameters."""
-        return connection.exec_driver_sql(self.text, self._arranged(values))
+    def execute(
+        self, connection: Connection, values: Mapping[str, Any], *, streams: bool = False
+    ) -> CursorResult[Any]:
+        """Execute the statement with these parameters.
+
+        PostgreSQL sends all rows at once, unless the result `streams`.
+        """
+        options = {"stream_results": True} if streams else None
+        return connection.exec_driver_sql(self.text, self._arranged(values), options)
 
     def execute_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
         """Execute the statement with the parameters of each row. Return how many rows changed."""
@@ -201,7 +207,7 @@ def _parts(
     connection: Connection, statement: Statement, values: Mapping[str, Any], size: int | None
 ) -> Iterator[Sequence[Sequence[Any]]]:
     prepared = _prepared(statement, connection.dialect)
-    result = prepared.execute(connection, values)
+    result = prepared.execute(connection, values, streams=size is not None)
     converters = prepared.converters(result)
     while found := result.all() if size is None else result.fetchmany(size):
         if converters:

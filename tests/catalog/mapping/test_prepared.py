@@ -120,6 +120,16 @@ def test_rows_are_streamed_as_they_are_read_at_once(catalog: Catalog, ids: list[
     assert first == streamed[0]
 
 
+def test_a_stream_does_not_hold_all_rows_in_memory(catalog: Catalog, ids: list[int]) -> None:
+    with catalog.read() as connection:
+        if connection.dialect.name == "sqlite":
+            pytest.skip("it finds a row when it is read")
+        rows = prepared.stream(connection, by_id(), {"ids": ids})
+        next(rows)
+        assert connection.exec_driver_sql("SELECT count(*) FROM pg_cursors").scalar() == 1
+        assert len(list(rows)) == len(ids) - 1
+
+
 def test_a_statement_for_each_of_many_rows(catalog: Catalog) -> None:
     rows = [{"n": str(number), "v": "x"} for number in range(3)]
     with catalog.write() as connection:
