@@ -33,7 +33,7 @@ from pypimirror.catalog.database import (
     upgrade,
 )
 from pypimirror.catalog.marks import TEXT, Mark
-from pypimirror.catalog.queries import entries, files, marks, projects, runs, withdrawals
+from pypimirror.catalog.queries import entries, files, listed, marks, projects, runs, withdrawals
 from pypimirror.catalog.queries.work import claims, workers
 from pypimirror.catalog.schema import metadata
 from pypimirror.catalog.states import Cause
@@ -53,7 +53,7 @@ def script() -> ScriptDirectory:
 
 def names(catalog: Catalog) -> list[str]:
     with catalog.read() as connection:
-        return sorted(row.name for row in projects.known(connection))
+        return sorted(row.name for row in listed.known(connection))
 
 
 def ensure(catalog: Catalog, *wanted: str) -> None:
@@ -428,11 +428,11 @@ def test_a_file_system_that_locks_no_directories_is_good_enough(
 def test_a_reader_sees_one_state_while_another_thread_writes(catalog: Catalog) -> None:
     ensure(catalog, "six")
     with catalog.read() as connection:
-        before = [row.name for row in projects.known(connection)]
+        before = [row.name for row in listed.known(connection)]
         thread = threading.Thread(target=ensure, args=(catalog, "idna"))
         thread.start()
         thread.join()
-        assert [row.name for row in projects.known(connection)] == before
+        assert [row.name for row in listed.known(connection)] == before
     assert names(catalog) == ["idna", "six"]
 
 

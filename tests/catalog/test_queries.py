@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from pypimirror.catalog.database import Catalog
-from pypimirror.catalog.queries import doubts, entries, files, projects, runs, withdrawals
+from pypimirror.catalog.queries import doubts, entries, files, listed, projects, runs, withdrawals
 from pypimirror.catalog.queries.browsing import summaries
 from pypimirror.catalog.queries.closure import requirements
 from pypimirror.catalog.queries.projects import CHUNK, chunks
@@ -51,17 +51,17 @@ def test_more_projects_than_one_statement_may_name(catalog: Catalog) -> None:
     with catalog.write() as connection:
         projects.ensure(connection, names)
         projects.ensure(connection, names)  # those that are there stay as they are
-        projects.to_look_as_listed(connection, [projects.Listed(n, None) for n in names], "one")
-        rows = {row.name: row for row in projects.known(connection)}
+        listed.to_look_as_listed(connection, [listed.Listed(n, None) for n in names], "one")
+        rows = {row.name: row for row in listed.known(connection)}
         assert len(rows) == MANY
         assert all(row.upstream == "one" for row in rows.values())
         ids = projects.next_batch(connection, 0, MANY, None)
         assert sorted(ids) == sorted(row.id for row in projects.names(connection))
         projects.touch(connection, ids)
         projects.deselect(connection, ids)
-        assert all(row.removal_cause == Cause.SELECTION for row in projects.known(connection))
+        assert all(row.removal_cause == Cause.SELECTION for row in listed.known(connection))
         projects.drop(connection, ids)
-        assert list(projects.known(connection)) == []
+        assert list(listed.known(connection)) == []
 
 
 def test_batches_go_by_id_and_take_only_what_is_to_do(catalog: Catalog) -> None:
@@ -78,7 +78,7 @@ def test_looking_at_another_upstream_forgets_what_identified_the_page(catalog: C
         number = add_project(connection, "six", upstream="one", **page)
         projects.to_look(connection, [ProjectName("six")])
         for upstream, kept in (("one", True), ("two", False)):
-            projects.to_look_as_listed(connection, [projects.Listed(SIX, 7)], upstream)
+            listed.to_look_as_listed(connection, [listed.Listed(SIX, 7)], upstream)
             (row,) = projects.get(connection, [number])
             assert (row.etag == '"1"') is kept, upstream
             assert (row.page_digest == "d") is kept, upstream
@@ -87,7 +87,7 @@ def test_looking_at_another_upstream_forgets_what_identified_the_page(catalog: C
 
 def test_a_project_in_a_list_that_has_no_row_gets_one(catalog: Catalog) -> None:
     with catalog.write() as connection:
-        projects.to_look_as_listed(connection, [projects.Listed(SIX, 7, "Six/")], "one")
+        listed.to_look_as_listed(connection, [listed.Listed(SIX, 7, "Six/")], "one")
         (row,) = projects.by_name(connection, ["six"])
     assert (row.upstream, row.listed_serial, row.listed_at) == ("one", 7, "Six/")
     assert row.needs_fetch and row.has_work and row.listed

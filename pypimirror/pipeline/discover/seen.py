@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pypimirror.catalog.database import Connection
-from pypimirror.catalog.queries import projects
+from pypimirror.catalog.queries import listed
 from pypimirror.catalog.records import ProjectRecord
 from pypimirror.download.protocol import PageResult
 from pypimirror.pipeline.discover.alternates import PageAnswer
@@ -28,7 +28,7 @@ def identity(run: Run, row: ProjectRecord, position: int, result: PageResult) ->
         "needs_fetch": _is_behind(row, result),
         "checked_at": run.now,
         "read_at": run.now,
-        **projects.UNLISTED,
+        **listed.UNLISTED,
     }
 
 
@@ -63,7 +63,7 @@ def unchanged_values(
         "page_stale": page_stale,
         "checked_at": run.now,
         "read_at": row.read_at if result.not_modified else run.now,
-        **projects.UNLISTED,
+        **listed.UNLISTED,
     }
 
 
@@ -74,8 +74,8 @@ def _is_behind(row: ProjectRecord, result: PageResult) -> bool:
     """
     if result.linked is not None:
         return True
-    serial, listed = _serial(row, result), row.listed_serial
-    return serial is not None and listed is not None and serial < listed
+    serial, stated = _serial(row, result), row.listed_serial
+    return serial is not None and stated is not None and serial < stated
 
 
 def _serial(row: ProjectRecord, result: PageResult) -> int | None:

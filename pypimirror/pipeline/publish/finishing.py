@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.marks import FORMATS, ROOT_INDEX, STALE, SUMMARIES
-from pypimirror.catalog.queries import entries, marks, pages, projects, totals
+from pypimirror.catalog.queries import entries, listed, marks, pages, projects, totals
 from pypimirror.catalog.queries.browsing import summaries as noting
 from pypimirror.catalog.records import ProjectRecord
 from pypimirror.domain.layout import page_paths
@@ -87,7 +87,7 @@ def _doubt_lists(run: Run) -> None:
     doubted = listings.judge(run)
     if doubted:
         with run.catalog.write() as connection:
-            projects.forget_lists(connection)
+            listed.forget_lists(connection)
 
 
 def _remove_pages(run: Run, going: Sequence[ProjectRecord]) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 
 import msgspec
 
-from pypimirror.catalog.queries import projects
+from pypimirror.catalog.queries import listed
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import ProjectList, ReadError
 from pypimirror.download import unchanged
@@ -85,7 +85,7 @@ class SimpleKind:
 def validators(run: Run, upstream: UpstreamSection) -> dict[str, str | None]:
     """Return the validators to send with the request for an upstream's list."""
     with run.catalog.read() as connection:
-        known = projects.get_list(connection, upstream.name)
+        known = listed.get_list(connection, upstream.name)
     if (
         known is None
         or known.selection != run.selection.digest

@@ -17,8 +17,8 @@ from packaging.utils import canonicalize_name
 
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.marks import HAS_LIST, LIST_READ, RECHECK, SELECTION, ListRead, Mark
-from pypimirror.catalog.queries import marks, projects
-from pypimirror.catalog.queries.projects import Listed
+from pypimirror.catalog.queries import listed, marks, projects
+from pypimirror.catalog.queries.listed import Listed
 from pypimirror.catalog.records import KnownProject
 from pypimirror.catalog.states import Cause
 from pypimirror.config.sections import UpstreamSection
@@ -57,7 +57,7 @@ def drop_deselected(run: Run) -> None:
         selection = remembering.with_asked(connection, run.selection, dropped)
         projects.deselect(connection, (i for n, i in dropped.items() if not selection.project(n)))
         # New projects may be in lists that were read before, so read these again.
-        projects.forget_lists(connection)
+        listed.forget_lists(connection)
         marks.write(connection, SELECTION, run.selection.digest)
 
 
@@ -193,10 +193,10 @@ def _ask(run: Run, position: int, upstream: UpstreamSection, lists: _Lists) -> N
 def _mark(run: Run, lists: _Lists, shown: _Found) -> None:
     """Mark the projects that may have changed, and remember the lists, in one transaction."""
     with run.catalog.write() as connection:
-        for position, listed in shown.changed.items():
+        for position, changed in shown.changed.items():
             name = run.config.upstream[position].name
-            for chunk in projects.chunks(listed):
-                projects.to_look_as_listed(connection, chunk, name)
+            for chunk in projects.chunks(changed):
+                listed.to_look_as_listed(connection, chunk, name)
         number = sum(map(len, shown.changed.values())) + shown.seen
         for one in lists.asked:
             if _is_silent(one, shown):
@@ -204,7 +204,7 @@ def _mark(run: Run, lists: _Lists, shown: _Found) -> None:
         projects.to_look(connection, shown.missing)
         # In the transaction of the last marks: a list that counts as read is not read again.
         for name, values in lists.memories.items():
-            projects.set_list(connection, name, **values)
+            listed.set_list(connection, name, **values)
             marks.write_once(connection, HAS_LIST.of(name), "")
         for position, _, _ in lists.read:
             mark = LIST_READ.of(run.config.upstream[position].name)
@@ -272,8 +272,8 @@ def _hold_against_catalog(run: Run, asked: Sequence[_Asked], *, complete: bool) 
     same = set() if found.unmatched or not all(one.is_unchanged for one in asked) else configured
     with run.catalog.read() as connection:
         if same:
-            found.seen = projects.number_offered(connection, same)
-        for row in projects.known(connection, besides=same):
+            found.seen = listed.number_offered(connection, same)
+        for row in listed.known(connection, besides=same):
             name = ProjectName(row.name)
             if _is_owned(run, asked, found, name, row):
                 found.see(name)
