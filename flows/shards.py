@@ -35,7 +35,7 @@ from prefect.states import Cancelling, Crashed
 
 from pypimirror.catalog import holder, states
 from pypimirror.catalog.database import SQLAlchemyError
-from pypimirror.catalog.queries import runs
+from pypimirror.catalog.queries.history import batches
 from pypimirror.catalog.queries.work import claims, workers
 from pypimirror.catalog.records import WorkerRecord
 from pypimirror.domain.addresses import redacted
@@ -128,7 +128,7 @@ def _work_off(run: Run, call: Call, config: str, numbers: Sequence[int], first: 
         run.ledger.remark = "; ".join(filter(None, [*shards.faults, found]))
     run.ledger.learn_from_catalog(rows)
     with run.catalog.read() as connection:
-        return runs.last_batch(connection, run.id)
+        return batches.last(connection, run.id)
 
 
 def _wait(shards: Shards, do_rest: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pypimirror.catalog import damage
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import days, runs, statistics
+from pypimirror.catalog.queries.history import batches, pruning
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.context.ledger import Tally
 from pypimirror.pipeline.run import Run
@@ -31,9 +32,7 @@ def stage(run: Run, stage: Stage, batch: int, *, whole: bool = False) -> Iterato
     A stage has failed also if it could do nothing, without an error; the yielded tally says so.
     `whole` means that the stage works on the mirror as a whole.
     """
-    record = run.catalog.apply(
-        lambda connection: runs.start_stage(connection, run.id, stage, batch)
-    )
+    record = run.catalog.apply(lambda connection: batches.start(connection, run.id, stage, batch))
     state = runs.CANCELLED  # unless the stage ends in another way
     with run.ledger.counting() as tally:
         try:
@@ -49,7 +48,7 @@ def stage(run: Run, stage: Stage, batch: int, *, whole: bool = False) -> Iterato
             raise
         finally:
             run.catalog.apply(
-                lambda connection: runs.end_stage(connection, record, state, tally.counts)
+                lambda connection: batches.end(connection, record, state, tally.counts)
             )
 
 
@@ -84,7 +83,7 @@ def prune(run: Run) -> int:
     limits = run.config.history
     before = run.now - limits.keep_for.total_seconds()
     with run.catalog.read() as connection:
-        old = runs.outlived(connection, limits.keep_runs, before, _RUNS)
+        old = pruning.outlived(connection, limits.keep_runs, before, _RUNS)
     rows_left = _ROWS
     for forgotten, run_id in enumerate(old):
         deleted = _CHUNK
@@ -92,6 +91,6 @@ def prune(run: Run) -> int:
             if rows_left <= 0:
                 return forgotten
             with run.catalog.write() as connection:
-                deleted = runs.forget_some(connection, run_id, _CHUNK)
+                deleted = pruning.forget_some(connection, run_id, _CHUNK)
             rows_left -= deleted
     return len(old)

@@ -23,6 +23,7 @@ import msgspec
 
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import doubts, files, projects, runs
+from pypimirror.catalog.queries.history import batches
 from pypimirror.catalog.records import FailureRecord, RunRecord
 from pypimirror.catalog.states import CUT_SHORT
 from pypimirror.config.settings import ConfigError
@@ -68,7 +69,7 @@ def plan(connection: Connection, selection: Selection, name: str, command: str) 
         return None
     failures = runs.failures_of(connection, row.id)
     without_project = {failure.stage for failure in failures if not failure.project}
-    if not runs.has_looked(connection, row.id) or Stage.DISCOVER in without_project:
+    if not batches.has_looked(connection, row.id) or Stage.DISCOVER in without_project:
         summary = f"Retrying all of {row.name}, which did not find out what has changed"
         return Retry(row.name, summary, whole=True, names=asked)
     failed = _left(connection, selection, failures)

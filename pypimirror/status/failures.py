@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from pypimirror.catalog.database import Connection
-from pypimirror.catalog.queries import runs
+from pypimirror.catalog.queries.history import failing
 from pypimirror.catalog.records import RunRecord
 from pypimirror.domain.model import Reason
 from pypimirror.status.documents import Failing, FailureSubject
@@ -25,7 +25,7 @@ def of(
     apart. `details` adds messages, which may contain paths and names of machines.
     """
     ids = [run.id for run in found]
-    numbers = runs.failing(connection, ids)
+    numbers = failing.by_reason(connection, ids)
     kept_back = max((counts_of(run).get("files_denied", 0) for run in found), default=0)
     numbers[Reason.DENIED] = numbers.get(Reason.DENIED, 0) - kept_back
     by_number = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
@@ -46,7 +46,7 @@ def _failing(
     connection: Connection, ids: Sequence[int], reason: Reason, number: int, *, details: bool
 ) -> Failing:
     examples: list[FailureSubject] = []
-    for row in runs.some_failing(connection, ids, reason, _EXAMPLES):
+    for row in failing.newest(connection, ids, reason, _EXAMPLES):
         place: FailureSubject = {"project": row.project, "file": row.file, "stage": row.stage}
         if details:
             place["message"] = row.message

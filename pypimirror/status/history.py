@@ -7,6 +7,7 @@ from itertools import islice
 
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import files, runs, totals
+from pypimirror.catalog.queries.history import batches
 from pypimirror.catalog.queries.work import workers
 from pypimirror.catalog.records import RunRecord, WorkerRecord
 from pypimirror.domain.documents import iso
@@ -67,7 +68,7 @@ def read(connection: Connection, name: str, *, details: bool = False) -> RunPage
         "ended_at_iso": iso(run.ended_at),
         "retry_of": run.retry_of,
         "counts": failures.counts_of(run),
-        "stages": stages.of([stages.batch(row) for row in runs.stages_of(connection, run.id)]),
+        "stages": stages.of([stages.batch(row) for row in batches.of_run(connection, run.id)]),
         "workers": [_worker(row, details=details) for row in workers.of_run(connection, run.id)],
         "failures": failing,
         "kept_back": kept_back,

@@ -22,6 +22,7 @@ from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.holder import Holder, Machine, this_machine, this_process
 from pypimirror.catalog.lease import LeaseTimes
 from pypimirror.catalog.queries import projects, runs
+from pypimirror.catalog.queries.history import pruning
 from pypimirror.catalog.queries.work import claims as rows
 from pypimirror.catalog.queries.work import requests, workers
 from pypimirror.catalog.records import WorkerRecord
@@ -439,7 +440,7 @@ def test_a_crashed_run_takes_its_workers_with_it(catalog: Catalog, run_id: int) 
     (row,) = all_workers(catalog, run_id)
     assert (row.state, claimed(catalog)) == ("lost", [])
     with catalog.write() as connection:
-        while runs.forget_some(connection, run_id, 1):
+        while pruning.forget_some(connection, run_id, 1):
             pass
     assert all_workers(catalog, run_id) == []
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, func, insert, select, update
 
+from pypimirror.catalog import schema
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.queries import days, runs
 from pypimirror.catalog.queries.days import KEPT, Ending
+from pypimirror.catalog.queries.history import pruning
 from pypimirror.system.clock import DAY
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator, Status
@@ -80,7 +82,7 @@ def test_a_day_keeps_what_its_runs_did_after_they_left_the_history(catalog: Cata
         first = begin(connection)
         runs.end(connection, first, runs.FAILED, "", {"bytes_downloaded": 70})
         days.note(connection, Ending(1, 9.0, {"timeout": 3, "disk": 1}))
-        runs.forget_some(connection, first, 10)
+        pruning.forget_some(connection, first, 10)
         second = begin(connection)
         runs.end(connection, second, runs.COMPLETED, "", {"bytes_downloaded": 5})
         days.note(connection, Ending(2, 4.0, {"timeout": 1, "missing": 2}))
@@ -94,7 +96,7 @@ def test_a_long_verification_does_not_count_as_a_slow_sync(catalog: Catalog) -> 
         number = begin(connection, "verify")
         runs.end(connection, number, runs.COMPLETED, "", {})
         long_ago = time.time() - 1000
-        connection.execute(update(runs.runs).values(started_at=long_ago))
+        connection.execute(update(schema.runs).values(started_at=long_ago))
         days.note(connection, NOTHING)
         (row,) = days.last(connection, 1, time.time())
     assert (row.runs, row.seconds) == (1, 0.0)
@@ -104,12 +106,12 @@ def test_a_long_verification_does_not_count_as_a_slow_sync(catalog: Catalog) -> 
 def test_two_years_are_kept_also_after_a_clock_was_ahead(catalog: Catalog, ahead: int) -> None:
     with catalog.write() as connection:
         days.note(connection, NOTHING)
-        (row,) = (dict(row._mapping) for row in connection.execute(select(days.days)))
+        (row,) = (dict(row._mapping) for row in connection.execute(select(schema.days)))
         past = [row | {"day": today() - n} for n in range(1, KEPT + 9)]
         future = [row | {"day": today() + ahead}] if ahead else []
-        connection.execute(insert(days.days), past + future)
+        connection.execute(insert(schema.days), past + future)
         days.note(connection, NOTHING)
-        count = select(func.count()).select_from(days.days)
+        count = select(func.count()).select_from(schema.days)
         assert connection.scalar(count) == KEPT
         assert [each.day for each in days.last(connection, 3, time.time())] == [
             *range(today() - 2, today() + 1)

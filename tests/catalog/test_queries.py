@@ -12,6 +12,7 @@ from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.queries import doubts, entries, files, listed, projects, runs, withdrawals
 from pypimirror.catalog.queries.browsing import summaries
 from pypimirror.catalog.queries.closure import requirements
+from pypimirror.catalog.queries.history import batches
 from pypimirror.catalog.queries.projects import CHUNK, chunks
 from pypimirror.catalog.records import StaleRootIndexEntry
 from pypimirror.catalog.states import LONGEST_WAIT, Cause, State
@@ -258,13 +259,13 @@ def test_runs_are_listed_newest_first_and_crashed_ones_are_closed(catalog: Catal
     with catalog.write() as connection:
         options: dict[str, Any] = {"command": "sync", "trigger": "t", "config": "c", "now": 1.0}
         ids = [runs.start(connection, arguments=[], **options)[0] for _ in range(3)]
-        runs.start_stage(connection, ids[0], Stage.DISCOVER, 0)
+        batches.start(connection, ids[0], Stage.DISCOVER, 0)
         runs.end(connection, ids[0], runs.COMPLETED, "", {})
         runs.close_crashed(connection)
         assert [r.id for r in runs.recent(connection, 2)] == [ids[2], ids[1]]
         states = [row.state for row in runs.recent(connection, 9)]
         assert states == ["crashed", "crashed", "completed"]
-        assert [s.state for s in runs.stages_of(connection, ids[0])] == ["crashed"]
+        assert [s.state for s in batches.of_run(connection, ids[0])] == ["crashed"]
 
 
 def test_requirements_that_no_file_has_are_forgotten_without_comparing_each_with_each(

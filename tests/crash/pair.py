@@ -21,7 +21,7 @@ import msgspec
 from msgspec.structs import replace
 from sqlalchemy import text
 
-from pypimirror.catalog.queries import runs
+from pypimirror.catalog.queries.history import batches
 from pypimirror.catalog.states import INLINE
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline.download import staging
@@ -101,7 +101,7 @@ def pair(fate: Any, watched: Watched) -> Executor:
                 assert not answer.error, answer.error
                 _learn(run, answer.ended)
             with run.catalog.read() as connection:
-                last = runs.last_batch(connection, run.id)
+                last = batches.last(connection, run.id)
             with at_work(run, INLINE, "1") as here:
                 return replace(here, lanes=1).work_off(run, call, stages, last + 1, small_ends)
 

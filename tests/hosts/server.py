@@ -35,7 +35,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pypimirror.catalog import claims, engines, holder, lease, states
 from pypimirror.catalog.database import Catalog
-from pypimirror.catalog.queries import runs
+from pypimirror.catalog.queries.history import batches
 from pypimirror.catalog.queries.work import claims as claim_queries
 from pypimirror.catalog.queries.work import workers
 from pypimirror.config.settings import Config, load
@@ -134,7 +134,7 @@ def led(hosts: int, call: Call) -> Iterator[WorkOff]:
             if run.cancelled.wait(EVERY):
                 raise Cancelled("cancelled")
         with run.catalog.read() as connection:
-            return runs.last_batch(connection, run.id)
+            return batches.last(connection, run.id)
 
     with inline(call, hosts + 1) as work_here:
         yield work_off

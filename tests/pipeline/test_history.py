@@ -120,7 +120,7 @@ def test_pruning_that_fails_is_told_and_fails_no_run(
     def broken(*_: object) -> None:
         raise OperationalError("DELETE", {}, Exception("locked"))
 
-    monkeypatch.setattr("pypimirror.catalog.queries.runs.outlived", broken)
+    monkeypatch.setattr("pypimirror.catalog.queries.history.pruning.outlived", broken)
     assert five.sync(work=sequence.sync).state == "completed"
 
 

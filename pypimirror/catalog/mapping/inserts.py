@@ -1,10 +1,16 @@
-"""INSERT statements with ON CONFLICT, which each database has in a dialect of its own."""
+"""INSERT statements: those with ON CONFLICT are in a dialect of each database."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection
+from pypimirror.catalog.mapping import sql
+from pypimirror.catalog.mapping.connection import Connection
+
+
+def parameters(*names: str) -> dict[str, Any]:
+    """Return the values of columns for an INSERT: each is a parameter with the column's name."""
+    return {name: sql.bindparam(name) for name in names}
 
 
 def insert_or_ignore(connection: Connection, table: Any) -> Any:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select
 
-from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping import mapper, prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
+from pypimirror.catalog.mapping.prepared import statement
 from pypimirror.catalog.queries import statistics, totals
 from pypimirror.catalog.records import DayRecord, RunRecord
-from pypimirror.catalog.schema import days, runs
 from pypimirror.catalog.states import COMPLETED
 from pypimirror.system.clock import DAY
 
@@ -37,27 +37,53 @@ def note(connection: Connection, ending: Ending) -> None:
     """Write the row of the present day. Call it after the record of the run was closed."""
     today = int(time.time() // DAY)
     row = _today(connection, today, ending)
-    before = mapper.first(connection, select(days).where(days.c.day == today), DayRecord)
+    before = mapper.read_first(connection, _from_day_to_day(), DayRecord, _until(today, 1))
     if before is not None:
         row = _highest(before, row)
-        connection.execute(delete(days).where(days.c.day == today))
-    connection.execute(insert(days), [msgspec.structs.asdict(row)])
+        prepared.execute(connection, _delete(), {"today": today})
+    prepared.execute(connection, _insert(), msgspec.structs.asdict(row))
+    prepared.execute(connection, _delete_old(), {})
+
+
+@statement
+def _delete() -> sql.Delete:
+    return sql.delete(tables.days).where(tables.days.c.day == sql.bindparam("today"))
+
+
+@statement
+def _insert() -> sql.Insert:
+    return sql.insert(tables.days)
+
+
+@statement
+def _delete_old() -> sql.Delete:
     # Count rows and compare no times: a clock that was ahead once must not delete all others.
-    beyond = select(days.c.day).order_by(days.c.day.desc()).offset(KEPT).limit(1)
-    connection.execute(delete(days).where(days.c.day <= beyond.scalar_subquery()))
+    day = tables.days.c.day
+    beyond = sql.select(day).order_by(day.desc()).offset(KEPT).limit(1)
+    return sql.delete(tables.days).where(day <= beyond.scalar_subquery())
 
 
 def last(connection: Connection, number: int, now: float) -> list[DayRecord]:
     """Return the rows of the last `number` days up to the time `now`, the oldest first."""
-    today = int(now // DAY)
-    query = select(days).where(days.c.day > today - number, days.c.day <= today)
-    return list(mapper.read(connection, query.order_by(days.c.day), DayRecord))
+    values = _until(int(now // DAY), number)
+    return mapper.read_all(connection, _from_day_to_day(), DayRecord, values)
+
+
+@statement
+def _from_day_to_day() -> sql.Select[Any]:
+    day = tables.days.c.day
+    is_meant = (day > sql.bindparam("after"), day <= sql.bindparam("today"))
+    return sql.select(tables.days).where(*is_meant).order_by(day)
+
+
+def _until(today: int, number: int) -> dict[str, int]:
+    """Return the parameters for the last `number` days."""
+    return {"after": today - number, "today": today}
 
 
 def _today(connection: Connection, today: int, ending: Ending) -> DayRecord:
-    ended = runs.c.ended_at
-    query = select(runs).where(ended >= today * DAY, ended < (today + 1) * DAY)
-    found = list(mapper.read(connection, query, RunRecord))
+    values = {"begin": today * DAY, "end": (today + 1) * DAY}
+    found = mapper.read_all(connection, _ended(), RunRecord, values)
     held = totals.held(connection)
     return DayRecord(
         day=today,
@@ -73,6 +99,13 @@ def _today(connection: Connection, today: int, ending: Ending) -> DayRecord:
         downloaded=sum(_downloaded(run) for run in found),
         failures=json.dumps(ending.failures),
     )
+
+
+@statement
+def _ended() -> sql.Select[Any]:
+    ended_at = tables.runs.c.ended_at
+    is_meant = (ended_at >= sql.bindparam("begin"), ended_at < sql.bindparam("end"))
+    return sql.select(tables.runs).where(*is_meant)
 
 
 def _highest(before: DayRecord, row: DayRecord) -> DayRecord:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pypimirror.catalog.mapping import prepared, sql, tables
 from pypimirror.catalog.mapping.connection import Connection
-from pypimirror.catalog.mapping.inserts import insert_for
+from pypimirror.catalog.mapping.inserts import insert_for, parameters
 from pypimirror.catalog.mapping.prepared import statement
 from pypimirror.catalog.marks import Mark
 
@@ -80,8 +80,7 @@ def _insert_or_ignore(dialect: str) -> Any:
 
 
 def _inserted(dialect: str) -> Any:
-    columns: dict[str, Any] = {name: sql.bindparam(name) for name in ("name", "value")}
-    return insert_for(dialect, tables.marks).values(columns)
+    return insert_for(dialect, tables.marks).values(parameters("name", "value"))
 
 
 @statement

@@ -1,49 +1,33 @@
-"""The history: runs, their stages and their failures."""
+"""The history: runs and their failures."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Delete,
-    Float,
-    Insert,
-    Update,
-    bindparam,
-    case,
-    delete,
-    func,
-    insert,
-    literal,
-    or_,
-    select,
-    update,
-)
+from typing import Any
 
 from pypimirror import __version__
 from pypimirror.catalog import holder
-from pypimirror.catalog.mapping import mapper, prepared
-from pypimirror.catalog.mapping.inserts import insert_into
+from pypimirror.catalog.mapping import mapper, prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
+from pypimirror.catalog.mapping.inserts import insert_for, parameters
 from pypimirror.catalog.mapping.prepared import among, statement
+from pypimirror.catalog.queries.history import batches
 from pypimirror.catalog.queries.work import claims
-from pypimirror.catalog.records import FailureRecord, RunRecord, StageRecord
-from pypimirror.catalog.schema import failures, runs, stages, workers
+from pypimirror.catalog.records import FailureRecord, RunRecord
 from pypimirror.catalog.states import CANCELLED as CANCELLED
 from pypimirror.catalog.states import COMPLETED as COMPLETED
 from pypimirror.catalog.states import CRASHED as CRASHED
 from pypimirror.catalog.states import FAILED as FAILED
 from pypimirror.catalog.states import INCOMPLETE as INCOMPLETE
-from pypimirror.catalog.states import REQUEST, WORKING
+from pypimirror.catalog.states import REQUEST
 from pypimirror.catalog.states import RUNNING as RUNNING
-from pypimirror.domain.model import Problem, Reason, Stage
+from pypimirror.domain.model import Problem, Stage
 
 
 def start(
@@ -70,11 +54,16 @@ def start(
         "host": here.host,
         "boot": here.boot or None,
         "pid": os.getpid(),
-        "state": RUNNING,
         "started_at": now,
     }
-    result = connection.execute(insert(runs).values(**values))
-    return int(result.inserted_primary_key[0]), name  # type: ignore[index]
+    return int(prepared.value(connection, _start(), values)), name
+
+
+@statement
+def _start() -> Any:
+    given = ("name", "command", "trigger", "version", "config", "arguments", "retry_of", "host")
+    values = parameters(*given, "boot", "pid", "started_at") | {"state": RUNNING}
+    return sql.insert(tables.runs).values(values).returning(tables.runs.c.id)
 
 
 def end(
@@ -91,31 +80,38 @@ def end(
     If it `had_work`, it may have had workers, which end with it. Open stages belong to workers that
     died.
     """
-    values = {"state": state, "message": message, "counts": json.dumps(dict(counts))}
-    closed = connection.execute(
-        update(runs)
-        .where(runs.c.id == run_id, runs.c.state == RUNNING)
-        .values(ended_at=_after(runs.c.started_at), **values)
-    )
-    if had_work and closed.rowcount:
+    now = time.time()
+    values = {"run": run_id, "now": now, "outcome": state, "told": message}
+    counted = json.dumps(dict(counts))
+    closed = prepared.execute(connection, _end(), {**values, "counted": counted})
+    if had_work and closed:
         claims.end_run(connection, run_id, "its run has ended")
-        left_open = update(stages).where(stages.c.run_id == run_id, stages.c.state == RUNNING)
-        connection.execute(left_open.values(state=CRASHED, ended_at=_after(stages.c.started_at)))
+        batches.end_open(connection, run_id, now)
+
+
+@statement
+def _end() -> sql.Update:
+    runs = tables.runs
+    values = {
+        "state": sql.bindparam("outcome"),
+        "ended_at": batches.end_of(runs),
+        "message": sql.bindparam("told"),
+        "counts": sql.bindparam("counted"),
+    }
+    is_meant = (runs.c.id == sql.bindparam("run"), runs.c.state == RUNNING)
+    return sql.update(runs).where(*is_meant).values(values)
 
 
 def under_way(connection: Connection, pid: int, host: str) -> str:
     """Return the name of the running run of a process; "" if there is none."""
-    of_process = (runs.c.state == RUNNING, runs.c.pid == pid, runs.c.host == host)
-    return connection.scalar(select(runs.c.name).where(*of_process)) or ""
+    return prepared.value(connection, _under_way(), {"process": pid, "machine": host}) or ""
 
 
-def _after(began: ColumnElement[float]) -> ColumnElement[float]:
-    """Return the time now, or the begin if the clock was set back since."""
-    return _later(literal(time.time()), began)
-
-
-def _later(now: ColumnElement[float], began: ColumnElement[float]) -> ColumnElement[float]:
-    return case((began > now, began), else_=now)
+@statement
+def _under_way() -> sql.Select[Any]:
+    runs = tables.runs
+    of_process = (runs.c.pid == sql.bindparam("process"), runs.c.host == sql.bindparam("machine"))
+    return sql.select(runs.c.name).where(runs.c.state == RUNNING, *of_process)
 
 
 def close_crashed(connection: Connection) -> int:
@@ -127,22 +123,15 @@ def close_crashed(connection: Connection) -> int:
     for run in dead:
         counts: Counter[str] = Counter()
         last = run.started_at
-        for row in stages_of(connection, run.id):
+        for row in batches.of_run(connection, run.id):
             counts.update(json.loads(row.counts or "{}"))
             last = max(last, row.started_at, row.ended_at or 0)
-        ending = {"state": CRASHED, "ended_at": last}
-        left_open = update(stages).where(stages.c.run_id == run.id, stages.c.state == RUNNING)
-        connection.execute(left_open.values(**ending))
         message = f"process {run.pid} on {run.host} died without closing its run"
+        batches.end_open(connection, run.id, last)
         claims.end_run(connection, run.id, message)
-        connection.execute(
-            update(runs)
-            .where(runs.c.id == run.id)
-            .values(message=message, counts=json.dumps(counts), **ending)
-        )
-    # Stages that are still open although their run was closed. Requests record none.
-    lost = update(stages).where(stages.c.state == RUNNING)
-    connection.execute(lost.values(state=CRASHED, ended_at=stages.c.started_at))
+        values = {"run": run.id, "now": last, "outcome": CRASHED, "told": message}
+        prepared.execute(connection, _end(), {**values, "counted": json.dumps(counts)})
+    batches.end_lost(connection)
     return len(dead)
 
 
@@ -150,55 +139,23 @@ def call_cancelled(connection: Connection, name: str, message: str) -> None:
     """Change a run that was closed as crashed to cancelled, because somebody ended it on
     purpose.
     """
-    crashed = select(runs.c.id).where(runs.c.name == name, runs.c.state == CRASHED)
-    run_id = connection.scalar(crashed)
-    if run_id is None:
-        return
-    of_run = update(stages).where(stages.c.run_id == run_id, stages.c.state == CRASHED)
-    connection.execute(of_run.values(state=CANCELLED))
-    values = {"state": CANCELLED, "message": message}
-    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
-
-
-def start_stage(connection: Connection, run_id: int, stage: Stage, batch: int) -> int:
-    """Record that a batch enters a stage. Return the id of the record."""
-    values = {"run_id": run_id, "stage": stage, "batch": batch, "state": RUNNING}
-    result = connection.execute(_start_stage(), {**values, "started_at": time.time()})
-    return int(result.inserted_primary_key[0])  # type: ignore[index]
-
-
-@cache
-def _start_stage() -> Insert:
-    return insert(stages)
-
-
-def last_batch(connection: Connection, run_id: int) -> int:
-    """Return the highest number of a batch of a run; 0 if there is none."""
-    return connection.scalar(select(func.max(stages.c.batch)).where(stages.c.run_id == run_id)) or 0
-
-
-def free_batch(connection: Connection, run_id: int, number: int, step: int) -> int:
-    """Return the number for the next batch: `number`, `number + step` and so on.
-
-    It is the first of these numbers after the highest one that a batch of the run has had.
-    """
-    same = (stages.c.batch >= number, (stages.c.batch - number) % step == 0)
-    query = select(func.max(stages.c.batch)).where(stages.c.run_id == run_id, *same)
-    last: int | None = connection.scalar(query)
-    return number if last is None else last + step
-
-
-def end_stage(connection: Connection, stage_id: int, state: str, counts: Mapping[str, int]) -> None:
-    """Record that a batch has left a stage."""
-    values = {"record": stage_id, "outcome": state, "counted": json.dumps(dict(counts))}
-    prepared.execute(connection, _end_stage(), {**values, "now": time.time()})
+    run_id = prepared.value(connection, _crashed(), {"called": name})
+    if run_id is not None:
+        batches.cancel_crashed(connection, run_id)
+        prepared.execute(connection, _cancel(), {"run": run_id, "told": message})
 
 
 @statement
-def _end_stage() -> Update:
-    ended_at = _later(bindparam("now", type_=Float), stages.c.started_at)
-    values = {"state": bindparam("outcome"), "ended_at": ended_at, "counts": bindparam("counted")}
-    return update(stages).where(stages.c.id == bindparam("record")).values(values)
+def _crashed() -> sql.Select[Any]:
+    runs = tables.runs
+    is_meant = (runs.c.name == sql.bindparam("called"), runs.c.state == CRASHED)
+    return sql.select(runs.c.id).where(*is_meant)
+
+
+@statement
+def _cancel() -> sql.Update:
+    values = {"state": CANCELLED, "message": sql.bindparam("told")}
+    return sql.update(tables.runs).where(tables.runs.c.id == sql.bindparam("run")).values(values)
 
 
 def add_failures(
@@ -218,14 +175,15 @@ def add_failures(
         }
         for problem in problems
     }
-    if not rows:
-        return
-    statement = insert_into(connection, failures)
-    statement = statement.on_conflict_do_update(
-        index_elements=["run_id", "stage", "project", "file"],
-        set_={key: statement.excluded[key] for key in ("reason", "message", "url", "attempts")},
-    )
-    connection.execute(statement, list(rows.values()))
+    prepared.execute_many(connection, _add_failures(connection.dialect.name), list(rows.values()))
+
+
+@statement
+def _add_failures(dialect: str) -> Any:
+    said, key = ("reason", "message", "url", "attempts"), ("run_id", "stage", "project", "file")
+    insert = insert_for(dialect, tables.failures).values(parameters(*key, *said))
+    again = {name: insert.excluded[name] for name in said}
+    return insert.on_conflict_do_update(index_elements=key, set_=again)
 
 
 def clear_failures(
@@ -237,54 +195,36 @@ def clear_failures(
 
 
 @statement
-def _clear_failures() -> Delete:
-    c = failures.c
-    in_run = (c.run_id == bindparam("run"), c.stage == bindparam("of"))
-    return delete(failures).where(*in_run, among(c.project, "names"))
+def _clear_failures() -> sql.Delete:
+    c = tables.failures.c
+    of_stage = (c.run_id == sql.bindparam("run"), c.stage == sql.bindparam("of"))
+    return sql.delete(tables.failures).where(*of_stage, among(c.project, "names"))
 
 
 def failures_of(
     connection: Connection, run_id: int, stage: Stage | None = None
 ) -> list[FailureRecord]:
     """Return the failures of a run, or of one of its stages, in order."""
-    query = select(failures).where(failures.c.run_id == run_id).order_by(failures.c.id)
-    if stage is not None:
-        query = query.where(failures.c.stage == stage)
-    return list(mapper.read(connection, query, FailureRecord))
+    query, values = _failures_of(one_stage=stage is not None), {"run": run_id, "of": stage}
+    return mapper.read_all(connection, query, FailureRecord, values)
 
 
-def failing(connection: Connection, run_ids: Sequence[int]) -> dict[str, int]:
-    """Return the number of failures of these runs by reason. The same failure in several runs
-    counts once.
-    """
-    c = failures.c
-    found = select(c.reason, c.project, c.file).where(c.run_id.in_(run_ids))
-    each = found.subquery() if len(run_ids) == 1 else found.distinct().subquery()
-    query = select(each.c.reason, func.count()).group_by(each.c.reason)
-    return {row[0]: row[1] for row in connection.execute(query)}
-
-
-def some_failing(
-    connection: Connection, run_ids: Sequence[int], reason: Reason, number: int
-) -> list[FailureRecord]:
-    """Return the newest `number` failures of these runs with this reason."""
-    c = failures.c
-    query = select(failures).where(c.run_id.in_(run_ids), c.reason == reason)
-    return list(mapper.read(connection, query.order_by(c.id.desc()).limit(number), FailureRecord))
-
-
-def stages_of(connection: Connection, run_id: int, stage: Stage | None = None) -> list[StageRecord]:
-    """Return the stages of a run, or all batches of one stage, in order."""
-    query = select(stages).where(stages.c.run_id == run_id).order_by(stages.c.id)
-    if stage is not None:
-        query = query.where(stages.c.stage == stage)
-    return list(mapper.read(connection, query, StageRecord))
+@statement
+def _failures_of(*, one_stage: bool) -> sql.Select[Any]:
+    c = tables.failures.c
+    query = sql.select(tables.failures).where(c.run_id == sql.bindparam("run")).order_by(c.id)
+    return query.where(c.stage == sql.bindparam("of")) if one_stage else query
 
 
 def running(connection: Connection) -> list[RunRecord]:
     """Return the runs that have not ended, as far as the catalog knows."""
-    query = select(runs).where(runs.c.state == RUNNING).order_by(runs.c.id)
-    return list(mapper.read(connection, query, RunRecord))
+    return mapper.read_all(connection, _running(), RunRecord, {})
+
+
+@statement
+def _running() -> sql.Select[Any]:
+    runs = tables.runs
+    return sql.select(runs).where(runs.c.state == RUNNING).order_by(runs.c.id)
 
 
 def recent(
@@ -295,12 +235,22 @@ def recent(
     With `since`, only those that began at or after it; with `undone`, only those that ended and did
     not complete.
     """
-    query = select(runs).order_by(runs.c.id.desc()).limit(limit)
+    query = _recent(late=since is not None, undone=undone)
+    return mapper.read_all(connection, query, RunRecord, {"limit": limit, "since": since})
+
+
+@statement
+def _recent(*, late: bool, undone: bool) -> sql.Select[Any]:
+    c = tables.runs.c
+    query = newest().limit(sql.bindparam("limit", type_=sql.Integer()))
     if undone:
-        query = query.where(runs.c.state.not_in([COMPLETED, RUNNING]))
-    if since is not None:
-        query = query.where(runs.c.started_at >= since)
-    return list(mapper.read(connection, query, RunRecord))
+        query = query.where(c.state != COMPLETED, c.state != RUNNING)
+    return query.where(c.started_at >= sql.bindparam("since")) if late else query
+
+
+def newest(*conditions: sql.ColumnElement[bool]) -> sql.Select[Any]:
+    """Return the query for the newest run that meets these conditions."""
+    return sql.select(tables.runs).where(*conditions).order_by(tables.runs.c.id.desc()).limit(1)
 
 
 def find(connection: Connection, name: str) -> RunRecord | None:
@@ -308,39 +258,54 @@ def find(connection: Connection, name: str) -> RunRecord | None:
 
     "last" is the newest one that does not serve requests of clients.
     """
-    query = select(runs).order_by(runs.c.id.desc())
-    is_meant = runs.c.name.startswith(name, autoescape=True)
-    query = query.where(runs.c.trigger != REQUEST if name == "last" else is_meant)
-    return mapper.first(connection, query, RunRecord)
+    if name == "last":
+        return mapper.read_first(connection, _last(), RunRecord, {})
+    pattern = re.sub("[/%_]", r"/\g<0>", name) + "%"
+    return mapper.read_first(connection, _called(), RunRecord, {"pattern": pattern})
+
+
+@statement
+def _last() -> sql.Select[Any]:
+    return newest(tables.runs.c.trigger != REQUEST)
+
+
+@statement
+def _called() -> sql.Select[Any]:
+    return newest(tables.runs.c.name.like(sql.bindparam("pattern"), escape="/"))
 
 
 def last_undone(connection: Connection) -> RunRecord | None:
     """Return the newest sync or verification that did not complete, or None."""
-    query = select(runs).where(runs.c.state != COMPLETED, runs.c.command.in_(["sync", "verify"]))
-    return mapper.first(connection, query.order_by(runs.c.id.desc()), RunRecord)
+    return mapper.read_first(connection, _last_undone(), RunRecord, {})
+
+
+@statement
+def _last_undone() -> sql.Select[Any]:
+    c = tables.runs.c
+    return newest(c.state != COMPLETED, sql.or_(c.command == "sync", c.command == "verify"))
 
 
 def telling(connection: Connection) -> list[RunRecord]:
     """Return the runs whose failures are open: the newest full sync or retry that has ended, and
     the newest verification, if it is newer.
     """
-    ended = select(runs).where(runs.c.state != RUNNING).order_by(runs.c.id.desc())
-    whole = or_(runs.c.arguments == "[]", runs.c.retry_of.is_not(None))
-    sync = mapper.first(connection, ended.where(runs.c.command == "sync", whole), RunRecord)
+    sync = mapper.read_first(connection, _full_sync(), RunRecord, {})
     since = 0 if sync is None else sync.id
-    verified = ended.where(runs.c.command == "verify", runs.c.id > since)
-    return [each for each in (sync, mapper.first(connection, verified, RunRecord)) if each]
+    verified = mapper.read_first(connection, _verified(), RunRecord, {"since": since})
+    return [each for each in (sync, verified) if each]
 
 
-def has_looked(connection: Connection, run_id: int) -> bool:
-    """Whether a run has completed its first step, the look for changes."""
-    looked = select(stages.c.id).where(
-        stages.c.run_id == run_id,
-        stages.c.stage == Stage.DISCOVER,
-        stages.c.batch == 0,
-        stages.c.state == COMPLETED,
-    )
-    return connection.execute(looked.limit(1)).first() is not None
+@statement
+def _full_sync() -> sql.Select[Any]:
+    c = tables.runs.c
+    is_full = sql.or_(c.arguments == "[]", c.retry_of.is_not(None))
+    return newest(c.state != RUNNING, c.command == "sync", is_full)
+
+
+@statement
+def _verified() -> sql.Select[Any]:
+    c = tables.runs.c
+    return newest(c.state != RUNNING, c.command == "verify", c.id > sql.bindparam("since"))
 
 
 def is_made_good(connection: Connection, run: RunRecord, *, is_timed: bool = False) -> bool:
@@ -349,47 +314,16 @@ def is_made_good(connection: Connection, run: RunRecord, *, is_timed: bool = Fal
     `is_timed`: such a run completes when its time is over, so only a later run without arguments
     counts.
     """
-    alike = runs.c.arguments.in_(["[]"] if is_timed else ["[]", run.arguments])
-    counts = alike & runs.c.retry_of.is_(None)
+    values = {"after": run.id, "done": run.command, "same": run.arguments, "retried": run.name}
+    return prepared.value(connection, _made_good(is_timed=is_timed), values) is not None
+
+
+@statement
+def _made_good(*, is_timed: bool) -> sql.Select[Any]:
+    c = tables.runs.c
+    counts = sql.and_(c.arguments == "[]", c.retry_of.is_(None))
     if not is_timed:
-        counts |= runs.c.retry_of == run.name
-    later = select(runs.c.id).where(
-        runs.c.id > run.id, runs.c.command == run.command, runs.c.state == COMPLETED, counts
-    )
-    return connection.execute(later.limit(1)).first() is not None
-
-
-def outlived(connection: Connection, keep: int, before: float, limit: int) -> list[int]:
-    """Return ids of the oldest runs beyond the newest `keep`, or that began before a time.
-
-    The last run is never among them. For each command, neither is the last completed run, nor the
-    last one that completed without arguments. Nor is a run of a worker that works now.
-    """
-    beyond = select(runs.c.id).order_by(runs.c.id.desc()).offset(keep).limit(1)
-    query = (
-        select(runs.c.id)
-        .where(or_(runs.c.started_at < before, runs.c.id <= beyond.scalar_subquery()))
-        .order_by(runs.c.id)
-    )
-    if connection.scalar(query.limit(1)) is None:
-        return []
-    last = select(func.max(runs.c.id))
-    of_workers = select(workers.c.run_id).where(workers.c.state == WORKING)
-    complete = last.where(runs.c.state == COMPLETED).group_by(runs.c.command)
-    kept = {
-        number
-        for each in (last, complete, complete.where(runs.c.arguments == "[]"), of_workers)
-        for number in connection.scalars(each)
-    }
-    return list(connection.scalars(query.where(runs.c.id.not_in(kept)).limit(limit)))
-
-
-def forget_some(connection: Connection, run_id: int, limit: int) -> int:
-    """Delete at most `limit` rows of a run, the run itself last. Return how many were deleted."""
-    deleted = 0
-    for table in (failures, stages, workers):
-        rows = select(table.c.id).where(table.c.run_id == run_id).limit(limit - deleted)
-        deleted += connection.execute(delete(table).where(table.c.id.in_(rows))).rowcount
-        if deleted == limit:
-            return deleted
-    return deleted + connection.execute(delete(runs).where(runs.c.id == run_id)).rowcount
+        same = sql.and_(c.arguments == sql.bindparam("same"), c.retry_of.is_(None))
+        counts = sql.or_(counts, same, c.retry_of == sql.bindparam("retried"))
+    later = (c.id > sql.bindparam("after"), c.command == sql.bindparam("done"))
+    return sql.select(c.id).where(*later, c.state == COMPLETED, counts).limit(1)

@@ -15,6 +15,7 @@ from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, Connection, is_absent
 from pypimirror.catalog.marks import CLOSURE
 from pypimirror.catalog.queries import files, marks, projects, runs, totals, withdrawals
+from pypimirror.catalog.queries.history import batches
 from pypimirror.catalog.queries.work import asked
 from pypimirror.catalog.queries.work import workers as working
 from pypimirror.catalog.records import AskedRecord, FileRecord, ProjectRecord, RunRecord
@@ -295,14 +296,12 @@ def show_run(config: Config, name: str, parts: RunParts, *, as_json: bool) -> No
             raise ConfigError(f"{name}: there is no such run; 'pypimirror runs' lists them")
         document = cast("documents.RunDetails", show.run_document(row))
         if not parts.failures:
-            batches = [
-                stages.batch(each) for each in runs.stages_of(connection, row.id, parts.stage)
-            ]
+            found = [stages.batch(each) for each in batches.of_run(connection, row.id, parts.stage)]
             document["workers"] = [
                 workers.document(each) for each in working.of_run(connection, row.id)
             ]
-            document["totals"] = stages.of(batches)
-            document["stages"] = batches
+            document["totals"] = stages.of(found)
+            document["stages"] = found
         document["failures"] = [
             show.failure_document(failure)
             for failure in runs.failures_of(connection, row.id, parts.stage)
@@ -325,8 +324,8 @@ def _plot_run(connection: Connection, row: RunRecord) -> None:
 
     page = history.read(connection, row.name)
     assert page is not None
-    batches = [stages.batch(each) for each in runs.stages_of(connection, row.id)]
-    charts.of_run(batches, page["workers"], page["failures"])
+    found = [stages.batch(each) for each in batches.of_run(connection, row.id)]
+    charts.of_run(found, page["workers"], page["failures"])
 
 
 def _print_run(document: documents.RunDetails, parts: RunParts) -> None:

@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pypimirror.catalog import claims
-from pypimirror.catalog.queries import runs
+from pypimirror.catalog.queries.history import batches
 from pypimirror.config.settings import Config
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline.context.batch import Batch
@@ -103,7 +103,7 @@ class Loop(Struct, frozen=True):
         run = replace(run, workspace=self.workspace)
         if step > 1:
             with run.catalog.read() as connection:
-                number = runs.free_batch(connection, run.id, number, step)
+                number = batches.free(connection, run.id, number, step)
         smallest = SMALLEST_BATCH if small_ends else BATCH_SIZE
         found = self._batches(run, number, step, smallest)
         first = list(itertools.islice(found, 2))

@@ -27,7 +27,7 @@ from typing import Self
 
 import msgspec
 
-from pypimirror.catalog.queries import runs
+from pypimirror.catalog.queries.history import batches
 from pypimirror.catalog.queries.work import workers
 from pypimirror.config.settings import Config
 from pypimirror.domain.model import Stage
@@ -100,7 +100,7 @@ def work(
     with _Team(run, stages, found, number, small_ends) as team:
         team.wait()
     with run.catalog.read() as connection:
-        last = runs.last_batch(connection, run.id)
+        last = batches.last(connection, run.id)
     return max(last, number - 1), not team.deaths
 
 

@@ -14,6 +14,7 @@ import msgspec
 from pypimirror.catalog import claims
 from pypimirror.catalog.database import Catalog, Connection
 from pypimirror.catalog.queries import runs
+from pypimirror.catalog.queries.history import batches
 from pypimirror.catalog.queries.work import workers
 from pypimirror.catalog.states import CHILD
 from pypimirror.domain.model import Problem, Reason, Stage
@@ -46,7 +47,7 @@ def work(orders: handover.Handover) -> None:
 
         def change(connection: Connection) -> None:
             runs.add_failures(connection, orders.run_id, Stage.DISCOVER, [problem])
-            runs.start_stage(connection, orders.run_id, Stage.DISCOVER, orders.number)
+            batches.start(connection, orders.run_id, Stage.DISCOVER, orders.number)
             workers.progress(connection, held.id, 1, 20, {"files_verified": 5})
 
         catalog.apply(change)

@@ -1,0 +1,1 @@
+"""Queries on many runs of the history together."""
