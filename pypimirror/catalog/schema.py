@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from pypimirror.catalog.mapping import fulltext
 from pypimirror.catalog.mapping.mapper import table
+from pypimirror.catalog.records import KEY as KEY
 from pypimirror.catalog.records import (
     AskedRecord,
     ClaimRecord,

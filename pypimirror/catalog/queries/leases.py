@@ -128,17 +128,7 @@ def clock(dialect: str) -> Any:
 
     On SQLite, it is the parameter `now` of the statement. PostgreSQL ignores this parameter.
     """
-    return clock_of_server() if dialect == "postgresql" else sql.bindparam("now", type_=sql.Float())
-
-
-def now(connection: Connection) -> Any:
-    """Like `clock`, with the time itself in place of the parameter."""
-    if connection.dialect.name == "postgresql":
-        return clock_of_server()
-    return sql.literal(time.time())
-
-
-def clock_of_server() -> Any:
-    """Return the time of PostgreSQL's clock as an expression, in seconds since the epoch."""
-    # The current time: now() would be the time when the transaction began.
-    return sql.func.extract("epoch", sql.func.clock_timestamp())
+    if dialect == "postgresql":
+        # The current time: now() would be the time when the transaction began.
+        return sql.func.extract("epoch", sql.func.clock_timestamp())
+    return sql.bindparam("now", type_=sql.Float())

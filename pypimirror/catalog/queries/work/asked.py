@@ -12,31 +12,14 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Float,
-    Insert,
-    Select,
-    and_,
-    bindparam,
-    case,
-    delete,
-    func,
-    or_,
-    select,
-    tuple_,
-    update,
-)
-
-from pypimirror.catalog.mapping import mapper, prepared
+from pypimirror.catalog.mapping import mapper, prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
 from pypimirror.catalog.mapping.inserts import insert_for
-from pypimirror.catalog.mapping.prepared import among, statement
+from pypimirror.catalog.mapping.prepared import Statement, among, statement
 from pypimirror.catalog.queries.files import with_project
-from pypimirror.catalog.queries.leases import clock_of_server, now
-from pypimirror.catalog.queries.projects import CHUNK, chunks
+from pypimirror.catalog.queries.leases import clock
+from pypimirror.catalog.queries.projects import is_in
 from pypimirror.catalog.records import AskedRecord, ProjectFile
-from pypimirror.catalog.schema import asked, claims, files, projects, workers
 from pypimirror.catalog.states import PROVEN, REQUEST, WORKING, State
 
 #: A project, normalised, and a file name.
@@ -57,37 +40,44 @@ def ask(
         "asked_at": at,
         "used_at": at,
         "worker_id": worker_id,
-    } | _now_of(connection)
+        "now": time.time(),
+    }
     return bool(prepared.rows(connection, _ask(connection.dialect.name), values))
 
 
 @statement
-def _ask(dialect: str) -> Insert:
+def _ask(dialect: str) -> sql.Insert:
+    asked = tables.asked
     columns = ("project", "filename", "size", "asked_at", "used_at", "worker_id")
-    statement = insert_for(dialect, asked).values({name: bindparam(name) for name in columns})
-    new = statement.excluded
+    asking = insert_for(dialect, asked).values({name: sql.bindparam(name) for name in columns})
+    new = asking.excluded
     is_mine = asked.c.worker_id == new.worker_id
-    found: Insert = statement.on_conflict_do_update(
+    found: sql.Insert = asking.on_conflict_do_update(
         index_elements=["project", "filename"],
         set_={
-            "size": func.coalesce(new.size, asked.c.size),
-            "asked_at": case((is_mine, asked.c.asked_at), else_=new.asked_at),
-            "used_at": case((is_mine, asked.c.used_at), else_=new.used_at),
+            "size": sql.func.coalesce(new.size, asked.c.size),
+            "asked_at": sql.case((is_mine, asked.c.asked_at), else_=new.asked_at),
+            "used_at": sql.case((is_mine, asked.c.used_at), else_=new.used_at),
             "worker_id": new.worker_id,
         },
-        where=or_(is_mine, _is_free(_now(dialect))),
+        where=sql.or_(is_mine, _is_free(dialect)),
     ).returning(asked.c.worker_id)
     return found
 
 
-def _is_free(at: ColumnElement[float]) -> ColumnElement[bool]:
-    """Return the condition that no worker that still works at this time has a file."""
-    return or_(asked.c.worker_id.is_(None), asked.c.worker_id.not_in(_at_work(at)))
+def _is_free(dialect: str) -> sql.ColumnElement[bool]:
+    """Return the condition that no worker that still works has a file."""
+    worker = tables.asked.c.worker_id
+    return sql.or_(worker.is_(None), worker.not_in(_at_work(dialect)))
 
 
-def _at_work(at: ColumnElement[float]) -> Select[tuple[int]]:
+def _at_work(dialect: str) -> sql.Select[tuple[int]]:
     # No correlated subquery: in the condition of an INSERT, SQLAlchemy would not correlate it.
-    return select(workers.c.id).where(workers.c.state == WORKING, workers.c.expires_at > at)
+    return sql.select(tables.workers.c.id).where(*_works(dialect))
+
+
+def _works(dialect: str) -> tuple[sql.ColumnElement[bool], ...]:
+    return (tables.workers.c.state == WORKING, tables.workers.c.expires_at > clock(dialect))
 
 
 def under_way(connection: Connection, names: Iterable[str]) -> dict[Pair, float]:
@@ -95,13 +85,16 @@ def under_way(connection: Connection, names: Iterable[str]) -> dict[Pair, float]
 
     A file that is asked for again after its fetch has ended has another time.
     """
-    found: dict[Pair, float] = {}
-    columns = asked.c.project, asked.c.filename, asked.c.asked_at
-    for chunk in chunks(names):
-        in_hand = asked.c.worker_id.in_(_at_work(now(connection)))
-        query = select(*columns).where(asked.c.project.in_(chunk), in_hand)
-        found |= {(row.project, row.filename): row.asked_at for row in connection.execute(query)}
-    return found
+    query, values = _under_way(connection.dialect.name), {"names": names, "now": time.time()}
+    found = prepared.rows(connection, query, values)
+    return {(project, filename): asked_at for project, filename, asked_at in found}
+
+
+@statement
+def _under_way(dialect: str) -> sql.Select[Any]:
+    asked = tables.asked
+    query = sql.select(asked.c.project, asked.c.filename, asked.c.asked_at)
+    return query.where(among(asked.c.project, "names"), asked.c.worker_id.in_(_at_work(dialect)))
 
 
 def in_a_run(connection: Connection, pair: Pair) -> tuple[int, int] | None:
@@ -109,32 +102,25 @@ def in_a_run(connection: Connection, pair: Pair) -> tuple[int, int] | None:
 
     None: no run has it in hand, or the catalog has no such file.
     """
-    values = {"project": pair[0], "filename": pair[1]} | _now_of(connection)
+    values = {"project": pair[0], "filename": pair[1], "now": time.time()}
     found = prepared.rows(connection, _in_a_run(connection.dialect.name), values)
     return (found[0][0], found[0][1]) if found else None
 
 
 @statement
-def _in_a_run(dialect: str) -> Select[tuple[int, int]]:
+def _in_a_run(dialect: str) -> sql.Select[tuple[int, int]]:
+    files, projects, claims = tables.files, tables.projects, tables.claims
+    workers = tables.workers
     return (
-        select(workers.c.id, files.c.id)
+        sql.select(workers.c.id, files.c.id)
         .join_from(files, projects, files.c.project_id == projects.c.id)
         .join(claims, claims.c.project_id == projects.c.id)
         .join(workers, workers.c.id == claims.c.worker_id)
-        .where(projects.c.name == bindparam("project"), files.c.filename == bindparam("filename"))
+        .where(projects.c.name == sql.bindparam("project"))
+        .where(files.c.filename == sql.bindparam("filename"))
         .where(claims.c.done.is_(False), workers.c.executor != REQUEST)
-        .where(workers.c.state == WORKING, workers.c.expires_at > _now(dialect))
+        .where(*_works(dialect))
     )
-
-
-def _now(dialect: str) -> Any:
-    """Return `leases.now` for a statement that is used again."""
-    return clock_of_server() if dialect == "postgresql" else bindparam("now", type_=Float())
-
-
-def _now_of(connection: Connection) -> dict[str, float]:
-    """Return the parameter of `_now`."""
-    return {"now": time.time()} if connection.dialect.name == "sqlite" else {}
 
 
 def left(connection: Connection, ids: Collection[int]) -> list[ProjectFile]:
@@ -143,14 +129,32 @@ def left(connection: Connection, ids: Collection[int]) -> list[ProjectFile]:
 
 
 @statement
-def _left() -> Select[Any]:
-    return with_project().where(among(files.c.id))
+def _left() -> sql.Select[Any]:
+    return with_project().where(among(tables.files.c.id))
 
 
 def fetched_by(connection: Connection, pair: Pair) -> int | None:
     """Return the worker that fetches a file, which may have died; None if nobody does."""
-    found: int | None = connection.scalar(select(asked.c.worker_id).where(_is(pair)))
+    found: int | None = prepared.value(connection, _fetched_by(), _key(pair))
     return found
+
+
+@statement
+def _fetched_by() -> sql.Select[Any]:
+    return sql.select(tables.asked.c.worker_id).where(*_is_it())
+
+
+def _is_it() -> tuple[sql.ColumnElement[bool], ...]:
+    asked = tables.asked
+    return (
+        asked.c.project == sql.bindparam("its_project"),
+        asked.c.filename == sql.bindparam("its_filename"),
+    )
+
+
+def _key(pair: Pair) -> dict[str, Any]:
+    """Return the parameters of `_is_it`."""
+    return {"its_project": pair[0], "its_filename": pair[1]}
 
 
 def are_used_again(connection: Connection, pairs: Iterable[Pair]) -> bool:
@@ -159,45 +163,86 @@ def are_used_again(connection: Connection, pairs: Iterable[Pair]) -> bool:
     A fetcher that waits for another one's file notes a use, and so does a server that has served
     the file from the store.
     """
-    for chunk in chunks(pairs):
-        theirs = tuple_(asked.c.project, asked.c.filename).in_(chunk)
-        query = select(asked.c.project).where(theirs, asked.c.used_at > asked.c.asked_at)
-        if connection.execute(query.limit(1)).first():
-            return True
-    return False
+    these = set(pairs)
+    values = {"names": {pair[0] for pair in these}, "files": {pair[1] for pair in these}}
+    found = prepared.rows(connection, _used_again(), values)
+    return any((project, filename) in these for project, filename in found)
+
+
+@statement
+def _used_again() -> sql.Select[Any]:
+    asked = tables.asked
+    query = sql.select(asked.c.project, asked.c.filename)
+    query = query.where(among(asked.c.project, "names"), among(asked.c.filename, "files"))
+    return query.where(asked.c.used_at > asked.c.asked_at)
 
 
 def done(connection: Connection, pairs: Iterable[Pair], worker_id: int) -> None:
     """Note that a worker does not fetch these files any more. Their rows stay."""
-    _each(connection, update(asked).values(worker_id=None), pairs, worker_id)
+    _each(connection, _done(), pairs, worker=worker_id)
+
+
+@statement
+def _done() -> sql.Update:
+    return sql.update(tables.asked).where(*_is_it(), _is_of_worker()).values(worker_id=None)
+
+
+def _is_of_worker() -> sql.ColumnElement[bool]:
+    return tables.asked.c.worker_id == sql.bindparam("worker")
 
 
 def forget(connection: Connection, pairs: Iterable[Pair], worker_id: int) -> None:
     """Delete files that a worker could not fetch. Rows that it does not have stay."""
-    _each(connection, delete(asked), pairs, worker_id)
+    _each(connection, _forget(), pairs, worker=worker_id)
 
 
-def _each(connection: Connection, statement: Any, pairs: Iterable[Pair], worker_id: int) -> None:
-    for chunk in chunks(pairs):
-        theirs = tuple_(asked.c.project, asked.c.filename).in_(chunk)
-        connection.execute(statement.where(theirs, asked.c.worker_id == worker_id))
+@statement
+def _forget() -> sql.Delete:
+    return sql.delete(tables.asked).where(*_is_it(), _is_of_worker())
 
 
 def used(connection: Connection, pairs: Iterable[Pair], at: float) -> None:
     """Note that clients were served these files. Files without a row are ignored."""
-    for chunk in chunks(pairs):
-        theirs = tuple_(asked.c.project, asked.c.filename).in_(chunk)
-        connection.execute(update(asked).where(theirs, asked.c.used_at < at).values(used_at=at))
+    _each(connection, _used(), pairs, at=at)
 
 
-def _is(pair: Pair) -> ColumnElement[bool]:
-    return and_(asked.c.project == pair[0], asked.c.filename == pair[1])
+@statement
+def _used() -> sql.Update:
+    asked = tables.asked
+    at: sql.BindParameter[float] = sql.bindparam("at")
+    return sql.update(asked).where(*_is_it(), asked.c.used_at < at).values(used_at=at)
+
+
+def drop(connection: Connection, pairs: Iterable[Pair]) -> None:
+    """Delete these files, whoever fetches them."""
+    _each(connection, _drop(), pairs)
+
+
+@statement
+def _drop() -> sql.Delete:
+    return sql.delete(tables.asked).where(*_is_it())
+
+
+def _each(
+    connection: Connection, changing: Statement, pairs: Iterable[Pair], **values: float
+) -> None:
+    # In order, so that no two transactions wait for each other.
+    rows = [{**_key(pair), **values} for pair in sorted(pairs)]
+    prepared.execute_many(connection, changing, rows)
 
 
 def every(connection: Connection) -> Iterator[AskedRecord]:
     """Stream all files, the least recently used first."""
-    query = select(asked).order_by(asked.c.used_at, asked.c.project, asked.c.filename)
-    yield from mapper.read(connection, query.execution_options(yield_per=CHUNK), AskedRecord)
+    return mapper.stream(connection, _every(), AskedRecord, {})
+
+
+@statement
+def _every() -> sql.Select[Any]:
+    return sql.select(tables.asked).order_by(*_oldest_first())
+
+
+def _oldest_first() -> tuple[sql.ColumnElement[Any], ...]:
+    return (tables.asked.c.used_at, tables.asked.c.project, tables.asked.c.filename)
 
 
 class RequestedFile(NamedTuple):
@@ -215,19 +260,24 @@ def held(connection: Connection) -> Iterator[RequestedFile]:
 
     Ties are in the order of their names.
     """
-    is_here = or_(files.c.state.in_([State.FETCHED, *PROVEN]), files.c.withdrawn_at.is_not(None))
-    size = case((is_here, func.coalesce(files.c.size, 0)), else_=0)
-    query = (
-        select(asked.c.project, asked.c.filename, asked.c.used_at, files.c.id, size)
-        .outerjoin_from(asked, projects, projects.c.name == asked.c.project)
-        .outerjoin(
-            files, and_(files.c.project_id == projects.c.id, files.c.filename == asked.c.filename)
-        )
-        .where(_is_free(now(connection)))
-        .order_by(asked.c.used_at, asked.c.project, asked.c.filename)
-    )
-    for row in connection.execute(query):
+    query, values = _held(connection.dialect.name), {"now": time.time()}
+    for row in prepared.stream(connection, query, values):
         yield RequestedFile(*row)
+
+
+@statement
+def _held(dialect: str) -> sql.Select[Any]:
+    asked, projects, files = tables.asked, tables.projects, tables.files
+    is_here = is_in([State.FETCHED, *PROVEN]) | files.c.withdrawn_at.is_not(None)
+    size = sql.case((is_here, sql.func.coalesce(files.c.size, 0)), else_=0)
+    its_file = sql.and_(files.c.project_id == projects.c.id, files.c.filename == asked.c.filename)
+    return (
+        sql.select(asked.c.project, asked.c.filename, asked.c.used_at, files.c.id, size)
+        .outerjoin_from(asked, projects, projects.c.name == asked.c.project)
+        .outerjoin(files, its_file)
+        .where(_is_free(dialect))
+        .order_by(*_oldest_first())
+    )
 
 
 def of_projects(
@@ -235,32 +285,26 @@ def of_projects(
 ) -> dict[str, list[AskedRecord]]:
     """Return the files of these projects, or of all, by project and in order."""
     found: dict[str, list[AskedRecord]] = defaultdict(list)
-    if names is None:
-        records = mapper.read(connection, _in_order(), AskedRecord)
-    else:
-        records = iter(mapper.read_all(connection, _of_these(), AskedRecord, {"names": names}))
-    for record in records:
+    values = {} if names is None else {"names": names}
+    query = _of_projects(named=names is not None)
+    for record in mapper.stream(connection, query, AskedRecord, values):
         found[record.project].append(record)
     return dict(found)
 
 
-def _in_order() -> Select[Any]:
-    return select(asked).order_by(asked.c.project, asked.c.filename)
-
-
 @statement
-def _of_these() -> Select[Any]:
-    return _in_order().where(among(asked.c.project, "names"))
+def _of_projects(*, named: bool) -> sql.Select[Any]:
+    asked = tables.asked
+    query = sql.select(asked).order_by(asked.c.project, asked.c.filename)
+    return query.where(among(asked.c.project, "names")) if named else query
 
 
 def oldest(connection: Connection) -> float | None:
     """Return the time when the least recently used file was used; None without files."""
-    found: float | None = connection.scalar(select(func.min(asked.c.used_at)))
+    found: float | None = prepared.value(connection, _oldest(), {})
     return found
 
 
-def drop(connection: Connection, pairs: Iterable[Pair]) -> None:
-    """Delete these files, whoever fetches them."""
-    for chunk in chunks(pairs):
-        theirs = tuple_(asked.c.project, asked.c.filename).in_(chunk)
-        connection.execute(delete(asked).where(theirs))
+@statement
+def _oldest() -> sql.Select[Any]:
+    return sql.select(sql.func.min(tables.asked.c.used_at))

@@ -8,54 +8,34 @@ ends, so nothing is claimed twice.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Insert,
-    Integer,
-    Select,
-    Update,
-    and_,
-    bindparam,
-    delete,
-    false,
-    func,
-    insert,
-    select,
-    update,
-)
-
-from pypimirror.catalog.mapping import prepared
-from pypimirror.catalog.mapping.inserts import insert_or_ignore
+from pypimirror.catalog.mapping import prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
+from pypimirror.catalog.mapping.inserts import insert_for
 from pypimirror.catalog.mapping.prepared import among, statement
-from pypimirror.catalog.queries.projects import chunks
 from pypimirror.catalog.queries.work import workers
-from pypimirror.catalog.records import KEY
-from pypimirror.catalog.schema import claims, projects
-from pypimirror.catalog.schema import workers as workers_table
 from pypimirror.catalog.states import REQUEST, WORKING
 from pypimirror.domain.model import ProjectName
 
-# A scalar subquery: PostgreSQL would turn NOT EXISTS into a join that reads all claims.
-_claim = select(claims.c.project_id).where(claims.c.project_id == projects.c.id)
-is_free = _claim.scalar_subquery().is_(None)
-_has_work = projects.c.has_work.is_(True)
-_of_requests = select(workers_table.c.id).where(
-    workers_table.c.executor == REQUEST, workers_table.c.state == WORKING
-)
-_of_runs = claims.c.worker_id.not_in(_of_requests)
+
+def is_free() -> sql.ColumnElement[bool]:
+    """Return the condition that no worker has claimed a project."""
+    # A scalar subquery: PostgreSQL would turn NOT EXISTS into a join that reads all claims.
+    claims = tables.claims
+    claim = sql.select(claims.c.project_id).where(claims.c.project_id == tables.projects.c.id)
+    return claim.scalar_subquery().is_(None)
 
 
-def _free(*, named: bool) -> ColumnElement[bool]:
+def _is_free_with_work(*, named: bool) -> sql.ColumnElement[bool]:
     """Return the condition of free projects after id `after`; if `named`, only among `names`.
 
     `after` and `names` are parameters of the statement.
     """
-    condition = and_(_has_work, projects.c.id > bindparam("after"), is_free)
-    return and_(condition, among(projects.c.name, "names")) if named else condition
+    projects = tables.projects
+    after = projects.c.id > sql.bindparam("after")
+    condition = sql.and_(projects.c.has_work.is_(True), after, is_free())
+    return sql.and_(condition, among(projects.c.name, "names")) if named else condition
 
 
 def take(
@@ -74,36 +54,55 @@ def take(
     values = {"worker": worker_id, "number": batch, "after": after, "size": size}
     if names is not None:
         values["names"] = names
-    if connection.dialect.name == "sqlite":  # nobody else writes
-        if not prepared.execute(connection, _claim_them(named=names is not None), values):
-            return []
-        return of_batch(connection, worker_id, batch)
-    chosen = _chosen(named=names is not None)
-    statement = insert_or_ignore(connection, claims).from_select(_COLUMNS, chosen)
+    claim = _claim(connection.dialect.name, named=names is not None)
     while True:
-        if ids := sorted(connection.scalars(statement.returning(claims.c.project_id), values)):
+        if ids := sorted(row[0] for row in prepared.rows(connection, claim, values)):
             return ids
-        # Another transaction may have claimed them after this one began to look.
-        if not connection.execute(chosen, {**values, "size": 1}).first():
+        if connection.dialect.name == "sqlite":  # nobody else writes
             return []
-
-
-_COLUMNS = ["project_id", "worker_id", "batch", "done"]
+        # Another transaction may have claimed them after this one began to look.
+        left = _still_free(named=names is not None)
+        if not prepared.rows(connection, left, {**values, "size": 1}):
+            return []
 
 
 @statement
-def _claim_them(*, named: bool) -> Insert:
-    return insert(claims).from_select(_COLUMNS, _chosen(named=named))
+def _claim(dialect: str, *, named: bool) -> sql.Insert:
+    return claiming(dialect, _chosen(named=named))
 
 
-@cache
-def _chosen(*, named: bool) -> Select[Any]:
-    mine = [bindparam("worker", type_=KEY), bindparam("number", type_=Integer), false()]
-    query = select(projects.c.id, *mine).where(_free(named=named))
-    # Leave out the projects that another transaction claims at this moment.
-    query = query.with_for_update(of=projects, key_share=True, skip_locked=True)
-    query = query.limit(bindparam("size", type_=Integer))
-    return query if named else query.order_by(projects.c.id)
+@statement
+def _still_free(*, named: bool) -> sql.Select[Any]:
+    return _chosen(named=named)
+
+
+def _chosen(*, named: bool) -> sql.Select[Any]:
+    query = for_worker(_is_free_with_work(named=named))
+    query = query.limit(sql.bindparam("size", type_=sql.Integer))
+    return query if named else query.order_by(tables.projects.c.id)
+
+
+def for_worker(condition: sql.ColumnElement[bool]) -> sql.Select[Any]:
+    """Return a query for the claims of the worker `worker` in its batch `number` on projects.
+
+    Projects that another transaction claims at this moment are left out.
+    """
+    projects = tables.projects
+    worker = sql.bindparam("worker", type_=tables.KEY)
+    number = sql.bindparam("number", type_=sql.Integer)
+    query = sql.select(projects.c.id, worker, number, sql.false()).where(condition)
+    return query.with_for_update(of=projects, key_share=True, skip_locked=True)
+
+
+def claiming(dialect: str, chosen: sql.Select[Any]) -> sql.Insert:
+    """Return the statement that makes the claims of a query of `for_worker`, and returns the
+    projects.
+    """
+    claims = tables.claims
+    columns = [column.name for column in claims.columns]
+    made = insert_for(dialect, claims).from_select(columns, chosen).on_conflict_do_nothing()
+    found: sql.Insert = made.returning(claims.c.project_id)
+    return found
 
 
 def of_batch(connection: Connection, worker_id: int, batch: int) -> list[int]:
@@ -112,13 +111,17 @@ def of_batch(connection: Connection, worker_id: int, batch: int) -> list[int]:
     return [row[0] for row in prepared.rows(connection, _of_batch(), values)]
 
 
-def _is_of_batch() -> ColumnElement[bool]:
-    return and_(claims.c.worker_id == bindparam("worker"), claims.c.batch == bindparam("number"))
+def _is_of_batch() -> sql.ColumnElement[bool]:
+    claims = tables.claims
+    return sql.and_(
+        claims.c.worker_id == sql.bindparam("worker"), claims.c.batch == sql.bindparam("number")
+    )
 
 
 @statement
-def _of_batch() -> Select[Any]:
-    query = select(claims.c.project_id).where(_is_of_batch(), claims.c.done.is_(False))
+def _of_batch() -> sql.Select[Any]:
+    claims = tables.claims
+    query = sql.select(claims.c.project_id).where(_is_of_batch(), claims.c.done.is_(False))
     return query.order_by(claims.c.project_id)
 
 
@@ -129,14 +132,14 @@ def number_free(
     values: dict[str, Any] = {"after": after, "size": at_most}
     if names is not None:
         values["names"] = names
-    ((number,),) = prepared.rows(connection, _number_free(named=names is not None), values)
-    return int(number)
+    return int(prepared.value(connection, _number_free(named=names is not None), values))
 
 
 @statement
-def _number_free(*, named: bool) -> Select[Any]:
-    some = select(projects.c.id).where(_free(named=named)).limit(bindparam("size", type_=Integer))
-    return select(func.count()).select_from(some.subquery())
+def _number_free(*, named: bool) -> sql.Select[Any]:
+    some = sql.select(tables.projects.c.id).where(_is_free_with_work(named=named))
+    some = some.limit(sql.bindparam("size", type_=sql.Integer))
+    return sql.select(sql.func.count()).select_from(some.subquery())
 
 
 def is_any_left(connection: Connection) -> bool:
@@ -144,13 +147,16 @@ def is_any_left(connection: Connection) -> bool:
 
     Each of the two questions takes one look at an index.
     """
-    if number_free(connection, 0, 1, None):
-        return True
+    return bool(number_free(connection, 0, 1, None) or prepared.rows(connection, _in_hand(), {}))
+
+
+@statement
+def _in_hand() -> sql.Select[Any]:
+    claims, workers = tables.claims, tables.workers
     # By the key of `workers`, which has a row for each worker of each run in the history.
-    executor = select(workers_table.c.executor).where(workers_table.c.id == claims.c.worker_id)
+    executor = sql.select(workers.c.executor).where(workers.c.id == claims.c.worker_id)
     of_a_run = executor.scalar_subquery().is_distinct_from(REQUEST)
-    in_hand = select(claims.c.project_id).where(claims.c.done.is_(False), of_a_run)
-    return connection.execute(in_hand.limit(1)).first() is not None
+    return sql.select(claims.c.project_id).where(claims.c.done.is_(False), of_a_run).limit(1)
 
 
 def release(connection: Connection, worker_id: int, batch: int) -> None:
@@ -159,32 +165,50 @@ def release(connection: Connection, worker_id: int, batch: int) -> None:
 
 
 @statement
-def _release() -> Update:
-    return update(claims).where(_is_of_batch()).values(done=True)
+def _release() -> sql.Update:
+    return sql.update(tables.claims).where(_is_of_batch()).values(done=True)
 
 
 def drop(connection: Connection, worker_ids: Sequence[int]) -> None:
     """Free the projects that these workers have claimed and not finished."""
-    theirs = claims.c.worker_id.in_(worker_ids)
-    connection.execute(delete(claims).where(theirs, claims.c.done.is_(False)))
+    prepared.execute(connection, _drop(), {"ids": worker_ids})
+
+
+@statement
+def _drop() -> sql.Delete:
+    claims = tables.claims
+    return sql.delete(claims).where(among(claims.c.worker_id), claims.c.done.is_(False))
 
 
 def reopen(connection: Connection, ids: Sequence[int]) -> None:
     """Free projects that were done for this run, because they have more work."""
-    for chunk in chunks(ids):
-        connection.execute(delete(claims).where(claims.c.project_id.in_(chunk)))
+    prepared.execute(connection, _reopen(only_done=False), {"ids": ids})
 
 
 def reopen_done(connection: Connection, ids: Collection[int]) -> None:
     """Free those of these projects that are done for this run. Nobody has them in hand."""
-    for chunk in chunks(ids):
-        these = claims.c.project_id.in_(chunk)
-        connection.execute(delete(claims).where(these, claims.c.done.is_(True)))
+    prepared.execute(connection, _reopen(only_done=True), {"ids": ids})
+
+
+@statement
+def _reopen(*, only_done: bool) -> sql.Delete:
+    claims = tables.claims
+    these = sql.delete(claims).where(among(claims.c.project_id))
+    return these.where(claims.c.done.is_(True)) if only_done else these
 
 
 def reopen_all(connection: Connection) -> None:
     """Free all projects, except those of request workers. Call it while no other worker works."""
-    connection.execute(delete(claims).where(_of_runs))
+    prepared.execute(connection, _reopen_all(), {})
+
+
+@statement
+def _reopen_all() -> sql.Delete:
+    claims, workers = tables.claims, tables.workers
+    of_requests = sql.select(workers.c.id).where(
+        workers.c.executor == REQUEST, workers.c.state == WORKING
+    )
+    return sql.delete(claims).where(claims.c.worker_id.not_in(of_requests))
 
 
 def end_run(connection: Connection, run_id: int, message: str) -> None:

@@ -24,26 +24,20 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-
-from sqlalchemy import Connection, delete, func, literal, select, text, update
+from typing import Any
 
 from pypimirror import __version__
 from pypimirror.catalog import holder
 from pypimirror.catalog.holder import Machine
-from pypimirror.catalog.mapping.inserts import insert_or_ignore
+from pypimirror.catalog.mapping import prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
+from pypimirror.catalog.mapping.inserts import insert_for
+from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.marks import OPEN, WAITING
 from pypimirror.catalog.queries import leases, marks, projects
 from pypimirror.catalog.queries.work import claims, workers
-from pypimirror.catalog.schema import claims as table
-from pypimirror.catalog.schema import failures, runs
-from pypimirror.catalog.schema import projects as those
-from pypimirror.catalog.schema import workers as all_workers
 from pypimirror.catalog.states import COMPLETED, INCOMPLETE, REQUEST, WORKING
 from pypimirror.domain.model import ProjectName
-
-_ids = select(all_workers.c.id).where(
-    all_workers.c.executor == REQUEST, all_workers.c.state == WORKING
-)
 
 
 def take(
@@ -60,40 +54,59 @@ def take(
         return {}
     projects.ensure(connection, names)
     _lose_gone(connection, names, here)
-    found: dict[int, ProjectName] = {}
-    for chunk in projects.chunks(names):
-        ids = _claim(connection, worker_id, batch, chunk)
-        found.update(projects.decide_again(connection, ids))
-    return found
+    claimed = _claim(connection, worker_id, batch, names)
+    return dict(projects.decide_again(connection, claimed))
 
 
 def _claim(
     connection: Connection, worker_id: int, batch: int, names: Sequence[ProjectName]
 ) -> list[ProjectName]:
     """Claim the free ones of some projects and return their names."""
-    named = those.c.name.in_(names)
     # Projects that a run has finished are free for others.
-    ids = select(those.c.id).where(named)
-    connection.execute(delete(table).where(table.c.project_id.in_(ids), table.c.done.is_(True)))
-    mine = [literal(worker_id), literal(batch), literal(False)]
-    query = select(those.c.id, *mine).where(named, claims.is_free)
-    query = query.with_for_update(of=those, key_share=True, skip_locked=True)
-    statement = insert_or_ignore(connection, table)
-    columns = ["project_id", "worker_id", "batch", "done"]
-    connection.execute(statement.from_select(columns, query))
-    taken = select(table.c.project_id).where(table.c.worker_id == worker_id, table.c.batch == batch)
-    return [
-        ProjectName(name)
-        for name in connection.scalars(select(those.c.name).where(named, those.c.id.in_(taken)))
-    ]
+    prepared.execute(connection, _reopen_done(), {"names": names})
+    values = {"names": names, "worker": worker_id, "number": batch}
+    prepared.rows(connection, _make(connection.dialect.name), values)
+    return [ProjectName(row[0]) for row in prepared.rows(connection, _made(), values)]
+
+
+def _is_named() -> sql.ColumnElement[bool]:
+    return among(tables.projects.c.name, "names")
+
+
+def _named() -> sql.Select[Any]:
+    return sql.select(tables.projects.c.id).where(_is_named())
+
+
+@statement
+def _reopen_done() -> sql.Delete:
+    made = tables.claims
+    return sql.delete(made).where(made.c.project_id.in_(_named()), made.c.done.is_(True))
+
+
+@statement
+def _make(dialect: str) -> sql.Insert:
+    return claims.claiming(dialect, claims.for_worker(_is_named() & claims.is_free()))
+
+
+@statement
+def _made() -> sql.Select[Any]:
+    made, theirs = tables.claims, tables.projects
+    mine = made.c.worker_id == sql.bindparam("worker"), made.c.batch == sql.bindparam("number")
+    taken = sql.select(made.c.project_id).where(*mine)
+    return sql.select(theirs.c.name).where(_is_named(), theirs.c.id.in_(taken))
 
 
 def _lose_gone(connection: Connection, names: Sequence[ProjectName], here: Machine) -> None:
     """Free the claims of dead workers on these projects, of any run."""
-    for chunk in projects.chunks(names):
-        ids = select(those.c.id).where(those.c.name.in_(chunk))
-        has = select(table.c.worker_id).where(table.c.project_id.in_(ids), table.c.done.is_(False))
-        lose(connection, list(connection.scalars(has.distinct())), here)
+    found = prepared.rows(connection, _having(), {"names": names})
+    lose(connection, [row[0] for row in found], here)
+
+
+@statement
+def _having() -> sql.Select[Any]:
+    made = tables.claims
+    these = sql.select(made.c.worker_id).where(made.c.project_id.in_(_named()))
+    return these.where(made.c.done.is_(False)).distinct()
 
 
 def lose(connection: Connection, ids: Sequence[int], here: Machine) -> None:
@@ -111,14 +124,20 @@ def at_work(connection: Connection) -> list[int]:
     It waits for transactions that have not ended, so it sees every earlier claim.
     """
     _lock(connection, "SHARE")
-    query = select(table.c.worker_id).where(table.c.done.is_(False)).distinct()
-    with_claims = list(connection.scalars(query))
-    return list(connection.scalars(_ids.where(all_workers.c.id.in_(with_claims))))
+    return [row[0] for row in prepared.rows(connection, _alive(with_claims=True), {})]
 
 
 def alive(connection: Connection) -> set[int]:
     """Return the ids of the request workers that have not ended, as far as the catalog knows."""
-    return set(connection.scalars(_ids))
+    return {row[0] for row in prepared.rows(connection, _alive(with_claims=False), {})}
+
+
+@statement
+def _alive(*, with_claims: bool) -> sql.Select[Any]:
+    made, those = tables.claims, tables.workers
+    ids = sql.select(those.c.id).where(those.c.executor == REQUEST, those.c.state == WORKING)
+    in_hand = sql.select(made.c.worker_id).where(made.c.done.is_(False))
+    return ids.where(those.c.id.in_(in_hand)) if with_claims else ids
 
 
 def take_turns(connection: Connection) -> None:
@@ -136,7 +155,7 @@ def wait_for_turns(connection: Connection) -> None:
 def _lock(connection: Connection, mode: str) -> None:
     """Lock the table of claims. On SQLite, a transaction that writes is alone anyhow."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text(f"LOCK TABLE claims IN {mode} MODE"))
+        connection.exec_driver_sql(f"LOCK TABLE claims IN {mode} MODE")
 
 
 def of_day(connection: Connection, config: str, now: float) -> tuple[int, str]:
@@ -145,42 +164,73 @@ def of_day(connection: Connection, config: str, now: float) -> tuple[int, str]:
     here = holder.this_machine()
     values = {
         "name": name,
-        "command": REQUEST,
-        "trigger": REQUEST,
         "version": __version__,
         "config": config,
-        "arguments": "[]",
         "host": here.host,
         "boot": here.boot or None,
         "pid": os.getpid(),  # of the first fetcher of the day
-        "state": COMPLETED,
         "started_at": now,
         "ended_at": now,
+    }
+    prepared.execute(connection, _add_run(connection.dialect.name), values)
+    return int(prepared.value(connection, _run_named(), {"named": name})), name
+
+
+@statement
+def _add_run(dialect: str) -> Any:
+    given = ("name", "version", "config", "host", "boot", "pid", "started_at", "ended_at")
+    values = {
+        **{name: sql.bindparam(name) for name in given},
+        "command": REQUEST,
+        "trigger": REQUEST,
+        "arguments": "[]",
+        "state": COMPLETED,
         "counts": "{}",
     }
-    connection.execute(insert_or_ignore(connection, runs).values(**values))
-    number: int | None = connection.scalar(select(runs.c.id).where(runs.c.name == name))
-    assert number is not None
-    return number, name
+    return insert_for(dialect, tables.runs).values(values).on_conflict_do_nothing()
+
+
+@statement
+def _run_named() -> sql.Select[Any]:
+    return sql.select(tables.runs.c.id).where(tables.runs.c.name == sql.bindparam("named"))
 
 
 def add(connection: Connection, run_id: int, counts: Mapping[str, int], now: float) -> None:
     """Add the counts of a batch to the run of the day."""
-    query = select(runs.c.counts, runs.c.ended_at).where(runs.c.id == run_id).with_for_update()
-    row = connection.execute(query).one_or_none()
-    if row is None:  # it is no longer in the history
+    found = prepared.rows(connection, _counts(), {"run": run_id})
+    if not found:  # it is no longer in the history
         return
-    total = Counter(json.loads(row.counts or "{}"))
+    ((before, ended_at),) = found
+    total = Counter(json.loads(before or "{}"))
     total.update(counts)
-    failed = select(failures.c.project, failures.c.file).where(failures.c.run_id == run_id)
-    number = connection.scalar(select(func.count()).select_from(failed.distinct().subquery()))
-    files = connection.scalar(
-        select(func.count()).select_from(failed.where(failures.c.file != "").distinct().subquery())
-    )
-    total["files_failed"] = files or 0
+    number = prepared.value(connection, _number_failed(files=False), {"run": run_id})
+    total["files_failed"] = prepared.value(connection, _number_failed(files=True), {"run": run_id})
     values = {
-        "state": INCOMPLETE if number else COMPLETED,
-        "ended_at": max(now, row.ended_at or now),
-        "counts": json.dumps(total),
+        "run": run_id,
+        "new_state": INCOMPLETE if number else COMPLETED,
+        "new_ended_at": max(now, ended_at or now),
+        "new_counts": json.dumps(total),
     }
-    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+    prepared.execute(connection, _set_counts(), values)
+
+
+@statement
+def _counts() -> sql.Select[Any]:
+    query = sql.select(tables.runs.c.counts, tables.runs.c.ended_at)
+    return query.where(tables.runs.c.id == sql.bindparam("run")).with_for_update()
+
+
+@statement
+def _number_failed(*, files: bool) -> sql.Select[Any]:
+    failures = tables.failures
+    failed = sql.select(failures.c.project, failures.c.file).distinct()
+    failed = failed.where(failures.c.run_id == sql.bindparam("run"))
+    failed = failed.where(failures.c.file != "") if files else failed
+    return sql.select(sql.func.count()).select_from(failed.subquery())
+
+
+@statement
+def _set_counts() -> sql.Update:
+    runs, names = tables.runs, ("state", "ended_at", "counts")
+    it = sql.update(runs).where(runs.c.id == sql.bindparam("run"))
+    return it.values({name: sql.bindparam(f"new_{name}") for name in names})

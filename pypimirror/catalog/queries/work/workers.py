@@ -15,29 +15,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Update,
-    bindparam,
-    insert,
-    or_,
-    select,
-    update,
-)
 
 from pypimirror.catalog.holder import Fate, Holder, Machine
-from pypimirror.catalog.mapping import mapper, prepared
-from pypimirror.catalog.mapping.prepared import statement
-from pypimirror.catalog.queries.leases import now
+from pypimirror.catalog.mapping import mapper, prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
+from pypimirror.catalog.mapping.prepared import Statement, among, statement
+from pypimirror.catalog.queries.leases import clock
 from pypimirror.catalog.records import WorkerRecord
-from pypimirror.catalog.schema import workers
 from pypimirror.catalog.states import LOST, WORKING
-
-_is_working = workers.c.state == WORKING
 
 # Plain text: each writing transaction asks this, and SQLAlchemy would take longer than a database.
 _ASKED_ON_SQLITE = "SELECT 1 FROM workers WHERE id = ? AND state = 'working'"
@@ -62,10 +51,26 @@ class OtherWorker(Struct, frozen=True):
         return self.left <= 0 or self.holder.fate(here) is Fate.DEAD
 
 
+def _of_run() -> sql.ColumnElement[bool]:
+    return tables.workers.c.run_id == sql.bindparam("run")
+
+
+def _is_it() -> sql.ColumnElement[bool]:
+    return tables.workers.c.id == sql.bindparam("worker")
+
+
+def _works() -> sql.ColumnElement[bool]:
+    return tables.workers.c.state == WORKING
+
+
 def hosts_of(connection: Connection, run_id: int) -> set[str]:
     """Return the machines on which a run worked."""
-    query = select(workers.c.host).where(workers.c.run_id == run_id)
-    return set(connection.execute(query).scalars())
+    return {row[0] for row in prepared.rows(connection, _hosts_of(), {"run": run_id})}
+
+
+@statement
+def _hosts_of() -> sql.Select[Any]:
+    return sql.select(tables.workers.c.host).where(_of_run())
 
 
 def start(
@@ -78,14 +83,29 @@ def start(
         "executor": executor,
         "holder": msgspec.json.encode(holder).decode(),
         "host": holder.machine.host,
-        "state": WORKING,
         "started_at": time.time(),
-        "expires_at": now(connection) + lifetime,
+        "now": time.time(),
+        "lifetime": lifetime,
+    }
+    return int(prepared.value(connection, _start(connection.dialect.name), values))
+
+
+@statement
+def _start(dialect: str) -> sql.Insert:
+    given = ("run_id", "name", "executor", "holder", "host", "started_at")
+    values = {
+        **{name: sql.bindparam(name) for name in given},
+        "state": WORKING,
+        "expires_at": _later(dialect),
         "batches": 0,
         "projects": 0,
     }
-    result = connection.execute(insert(workers).values(**values))
-    return int(result.inserted_primary_key[0])  # type: ignore[index]
+    return sql.insert(tables.workers).values(values).returning(tables.workers.c.id)
+
+
+def _later(dialect: str) -> Any:
+    """Return the time in `lifetime` seconds."""
+    return clock(dialect) + sql.bindparam("lifetime", type_=sql.Float)
 
 
 def is_working(connection: Connection, worker_id: int) -> bool:
@@ -102,8 +122,14 @@ def renew(connection: Connection, worker_id: int, lifetime: float) -> bool:
     """Extend the claims of a worker to `lifetime` seconds from now. Return False if it has lost
     them.
     """
-    mine = update(workers).where(workers.c.id == worker_id, _is_working)
-    return connection.execute(mine.values(expires_at=now(connection) + lifetime)).rowcount == 1
+    values = {"worker": worker_id, "now": time.time(), "lifetime": lifetime}
+    return prepared.execute(connection, _renew(connection.dialect.name), values) == 1
+
+
+@statement
+def _renew(dialect: str) -> sql.Update:
+    mine = sql.update(tables.workers).where(_is_it(), _works())
+    return mine.values(expires_at=_later(dialect))
 
 
 def progress(
@@ -115,37 +141,71 @@ def progress(
 
 
 @statement
-def _progress() -> Update:
-    mine = update(workers).where(workers.c.id == bindparam("worker"))
-    return mine.values(batches=bindparam("b"), projects=bindparam("p"), counts=bindparam("c"))
+def _progress() -> sql.Update:
+    mine = sql.update(tables.workers).where(_is_it())
+    return mine.values(
+        batches=sql.bindparam("b"), projects=sql.bindparam("p"), counts=sql.bindparam("c")
+    )
 
 
 def end(connection: Connection, worker_id: int, state: str, message: str) -> None:
     """Record how a worker ended, unless others have recorded that it was lost."""
-    mine = update(workers).where(workers.c.id == worker_id, _is_working)
-    values = {"state": state, "ended_at": time.time(), "message": message or None}
-    connection.execute(mine.values(**values))
+    values = {"worker": worker_id, **_ended(state, message or None)}
+    prepared.execute(connection, _end(), values)
+
+
+@statement
+def _end() -> sql.Update:
+    return _set_ended().where(_is_it(), _works())
+
+
+def _set_ended() -> sql.Update:
+    names = ("state", "ended_at", "message")
+    return sql.update(tables.workers).values({name: sql.bindparam(f"new_{name}") for name in names})
+
+
+def _ended(state: str, message: str | None) -> dict[str, Any]:
+    """Return the parameters of `_set_ended`."""
+    return {"new_state": state, "new_ended_at": time.time(), "new_message": message}
 
 
 def others(connection: Connection, run_id: int, but: int) -> list[OtherWorker]:
     """Return the workers of a run that have not ended, except worker `but`."""
-    return _working(connection, workers.c.run_id == run_id, workers.c.id != but)
+    return _read(connection, _others(connection.dialect.name), {"run": run_id, "worker": but})
+
+
+@statement
+def _others(dialect: str) -> sql.Select[Any]:
+    return _seen(dialect).where(_of_run(), tables.workers.c.id != sql.bindparam("worker"))
 
 
 def working(connection: Connection, ids: Collection[int]) -> list[OtherWorker]:
     """Return the workers among these that have not ended."""
-    return _working(connection, workers.c.id.in_(ids)) if ids else []
+    return _read(connection, _working(connection.dialect.name), {"ids": ids}) if ids else []
 
 
-def _working(connection: Connection, *conditions: ColumnElement[bool]) -> list[OtherWorker]:
-    columns = (workers.c.id, workers.c.holder, workers.c.expires_at, now(connection).label("now"))
-    query = select(*columns).where(_is_working, *conditions)
+@statement
+def _working(dialect: str) -> sql.Select[Any]:
+    return _seen(dialect).where(among(tables.workers.c.id))
+
+
+def _seen(dialect: str) -> sql.Select[Any]:
+    """Return a query for those that have not ended, for `_read`."""
+    workers = tables.workers
+    query = sql.select(workers.c.id, workers.c.holder, workers.c.expires_at, clock(dialect))
+    return query.where(_works())
+
+
+def _read(connection: Connection, query: Statement, values: Mapping[str, Any]) -> list[OtherWorker]:
+    values = {**values, "now": time.time()}
     return [
-        OtherWorker(
-            row.id, msgspec.json.decode(row.holder, type=Holder), row.expires_at - float(row.now)
-        )
-        for row in connection.execute(query)
+        OtherWorker(number, _holder(text), expires_at - float(at))
+        for number, text, expires_at, at in prepared.rows(connection, query, values)
     ]
+
+
+def _holder(text: str) -> Holder:
+    return msgspec.json.decode(text, type=Holder)
 
 
 def lose(connection: Connection, dead: Collection[int], late: Collection[int]) -> list[int]:
@@ -153,33 +213,59 @@ def lose(connection: Connection, dead: Collection[int], late: Collection[int]) -
 
     Workers that are in the middle of a transaction are left out. Return the lost ones.
     """
-    is_late = workers.c.id.in_(late) & (workers.c.expires_at <= now(connection))
-    query = select(workers.c.id).where(_is_working, or_(workers.c.id.in_(dead), is_late))
-    found = list(connection.scalars(query.with_for_update(skip_locked=True)))
+    values = {"dead": dead, "late": late, "now": time.time()}
+    rows = prepared.rows(connection, _to_lose(connection.dialect.name), values)
+    found = [row[0] for row in rows]
     _set_lost(connection, found, "its process has died, or sent no heartbeat for too long")
     return found
 
 
+@statement
+def _to_lose(dialect: str) -> sql.Select[Any]:
+    workers = tables.workers
+    is_late = among(workers.c.id, "late") & (workers.c.expires_at <= clock(dialect))
+    query = sql.select(workers.c.id).where(_works(), among(workers.c.id, "dead") | is_late)
+    return query.with_for_update(skip_locked=True)
+
+
 def close(connection: Connection, run_id: int, message: str) -> None:
     """Record that the workers of a run that have not ended are lost. Waits for their commits."""
-    query = select(workers.c.id).where(workers.c.run_id == run_id, _is_working)
-    _set_lost(connection, list(connection.scalars(query.with_for_update())), message)
+    found = prepared.rows(connection, _to_close(), {"run": run_id})
+    _set_lost(connection, [row[0] for row in found], message)
+
+
+@statement
+def _to_close() -> sql.Select[Any]:
+    return sql.select(tables.workers.c.id).where(_of_run(), _works()).with_for_update()
 
 
 def _set_lost(connection: Connection, ids: Collection[int], message: str) -> None:
     if ids:
-        these = update(workers).where(workers.c.id.in_(ids))
-        connection.execute(these.values(state=LOST, ended_at=time.time(), message=message))
+        prepared.execute(connection, _lost(), {"ids": ids, **_ended(LOST, message)})
+
+
+@statement
+def _lost() -> sql.Update:
+    return _set_ended().where(among(tables.workers.c.id))
 
 
 def holders(connection: Connection, ids: Iterable[int]) -> dict[int, Holder]:
     """Return the processes of these workers, of any run, as far as they are still recorded."""
-    query = select(workers.c.id, workers.c.holder).where(workers.c.id.in_(ids))
-    decode = msgspec.json.decode
-    return {row.id: decode(row.holder, type=Holder) for row in connection.execute(query)}
+    found = prepared.rows(connection, _holders(), {"ids": ids})
+    return {number: _holder(text) for number, text in found}
+
+
+@statement
+def _holders() -> sql.Select[Any]:
+    workers = tables.workers
+    return sql.select(workers.c.id, workers.c.holder).where(among(workers.c.id))
 
 
 def of_run(connection: Connection, run_id: int) -> list[WorkerRecord]:
     """Return the workers of a run, in the order of their beginning."""
-    query = select(workers).where(workers.c.run_id == run_id).order_by(workers.c.id)
-    return list(mapper.read(connection, query, WorkerRecord))
+    return mapper.read_all(connection, _all_of_run(), WorkerRecord, {"run": run_id})
+
+
+@statement
+def _all_of_run() -> sql.Select[Any]:
+    return sql.select(tables.workers).where(_of_run()).order_by(tables.workers.c.id)
