@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.marks import TERMS_OF_TRIES
-from pypimirror.catalog.queries import doubts, files, marks, runs, totals
+from pypimirror.catalog.queries import doubts, marks, runs, totals
+from pypimirror.catalog.queries.work import tries
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import backoff
 from pypimirror.pipeline.run import Run
@@ -22,11 +23,11 @@ def wake(run: Run) -> None:
     terms = backoff.terms(run.config)
     with run.catalog.write() as connection:
         if marks.read(connection, TERMS_OF_TRIES) != terms:
-            files.wait_no_more(connection)
+            tries.wait_no_more(connection)
             if run.config.publish.provenance:
-                files.wake_unattested(connection)
+                tries.wake_unattested(connection)
             marks.write(connection, TERMS_OF_TRIES, terms)
-        files.wake(connection, run.due_at)
+        tries.wake(connection, run.due_at)
         doubts.look_at_bad(connection, None)
 
 
@@ -58,6 +59,6 @@ def open_problems(run: Run, connection: Connection) -> dict[Stage, list[Problem]
         return {}
     found = {Stage.DISCOVER: doubts.standing_refusals(connection, run.names)}
     if run.command == "sync":
-        waiting = files.waiting(connection, run.now, run.names)
+        waiting = tries.waiting(connection, run.now, run.names)
         found[Stage.DOWNLOAD] = [backoff.as_problem(row) for row in waiting]
     return found

@@ -33,8 +33,8 @@ from pypimirror.catalog.database import (
     upgrade,
 )
 from pypimirror.catalog.marks import TEXT, Mark
-from pypimirror.catalog.queries import entries, files, listed, marks, projects, runs, withdrawals
-from pypimirror.catalog.queries.work import claims, workers
+from pypimirror.catalog.queries import entries, listed, marks, projects, runs, withdrawals
+from pypimirror.catalog.queries.work import claims, tries, workers
 from pypimirror.catalog.schema import metadata
 from pypimirror.catalog.states import Cause
 from pypimirror.domain.model import ProjectName
@@ -128,9 +128,9 @@ def test_the_same_indexes_have_conditions_on_postgresql(postgresql: Databases) -
         ("ix_projects_root_entry_stale", lambda connection: entries.relisted(connection)),
         ("ix_projects_api", lambda connection: entries.newest_api(connection)),
         ("ix_projects_page_serial", lambda connection: entries.newest_serial(connection)),
-        ("ix_files_next_try", lambda connection: files.wake(connection, 5.0)),
-        ("ix_files_next_try", lambda connection: files.wait_no_more(connection)),
-        ("ix_files_next_try", lambda connection: list(files.waiting(connection, 5.0, None))),
+        ("ix_files_next_try", lambda connection: tries.wake(connection, 5.0)),
+        ("ix_files_next_try", lambda connection: tries.wait_no_more(connection)),
+        ("ix_files_next_try", lambda connection: list(tries.waiting(connection, 5.0, None))),
         ("ix_files_leaving", lambda connection: list(withdrawals.next_leaving(connection))),
         (
             "ix_files_leaving",

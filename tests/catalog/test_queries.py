@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
+from pypimirror.catalog import schema
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.queries import doubts, entries, files, listed, projects, runs, withdrawals
 from pypimirror.catalog.queries.browsing import summaries
 from pypimirror.catalog.queries.closure import requirements
 from pypimirror.catalog.queries.history import batches
 from pypimirror.catalog.queries.projects import CHUNK, chunks
+from pypimirror.catalog.queries.work import tries
 from pypimirror.catalog.records import StaleRootIndexEntry
 from pypimirror.catalog.states import LONGEST_WAIT, Cause, State
 from pypimirror.domain.metadata.requirements import Requirements
@@ -37,7 +39,8 @@ def add_file(connection: Connection, project: int, name: str, **values: Any) -> 
     state = row.pop("state", State.WANTED)
     files.add(connection, [row], 1)
     (found,) = [f for f in files.of_projects(connection, [project]) if f.filename == name]
-    connection.execute(files.files.update().where(files.files.c.id == found.id).values(state=state))
+    table = schema.files
+    connection.execute(table.update().where(table.c.id == found.id).values(state=state))
     return int(found.id)
 
 
@@ -128,15 +131,15 @@ def test_what_waits_for_its_next_try_is_neither_due_nor_left_to_do_until_then(
     with catalog.write() as connection:
         number = add_project(connection, "six", has_work=True)
         add_file(connection, number, "six-1.zip", state=State.FAILED, next_try=1000.0)
-        assert (files.due(connection, [number], now) == []) is waits
-        assert len(files.due(connection, [number], None)) == 1
-        assert (len(list(files.waiting(connection, now, None))) == 1) is waits
-        assert list(files.waiting(connection, now, ["idna"])) == []
+        assert (tries.due(connection, [number], now) == []) is waits
+        assert len(tries.due(connection, [number], None)) == 1
+        assert (len(list(tries.waiting(connection, now, None))) == 1) is waits
+        assert list(tries.waiting(connection, now, ["idna"])) == []
         projects.finish(connection, [number], now)
         assert (projects.next_batch(connection, 0, 9, None) == []) is waits
-        files.wake(connection, now)
+        tries.wake(connection, now)
         assert (projects.next_batch(connection, 0, 9, None) == []) is waits
-        files.wait_no_more(connection)
+        tries.wait_no_more(connection)
         assert projects.next_batch(connection, 0, 9, None) == [number]
 
 

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from pypimirror.catalog import schema
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.states import (
@@ -69,7 +70,7 @@ def in_state(catalog: Catalog, state: State, number: int = 1) -> list[int]:
         base = {"project_id": row.id, "url": "http://127.0.0.1/", "location": None, "size": None}
         names = [{**base, "filename": f"six-{n}.zip"} for n in range(number)]
         files.add(connection, names, 1)
-        connection.execute(files.files.update().values(state=state))
+        connection.execute(schema.files.update().values(state=state))
         return [file.id for file in files.of_projects(connection, [row.id])]
 
 
@@ -86,7 +87,7 @@ def test_moves_are_those_of_the_table(catalog: Catalog, source: State, target: S
                 files.move(connection, target, [{"id": number}], 77)
             return
     with catalog.read() as connection:
-        (row,) = connection.execute(files.files.select())
+        (row,) = connection.execute(schema.files.select())
     assert (row.state, row.run_id) == (target, 77)
 
 
@@ -97,7 +98,7 @@ def test_one_illegal_move_undoes_all_of_its_transaction(catalog: Catalog) -> Non
     with pytest.raises(IllegalMoveError, match="1 of 2"), catalog.write() as connection:
         files.move(connection, State.VERIFIED, [{"id": first}, {"id": second}], 3)
     with catalog.read() as connection:
-        states = {row.id: row.state for row in connection.execute(files.files.select())}
+        states = {row.id: row.state for row in connection.execute(schema.files.select())}
     assert states == {first: State.FETCHED, second: State.VERIFIED}
 
 
@@ -107,7 +108,7 @@ def test_a_move_sets_what_its_rows_name(catalog: Catalog) -> None:
     with catalog.write() as connection:
         files.move(connection, State.FETCHED, rows, 2)
         files.move(connection, State.VERIFIED, [], 2)
-        found = [(r.id, r.size, r.sha256) for r in connection.execute(files.files.select())]
+        found = [(r.id, r.size, r.sha256) for r in connection.execute(schema.files.select())]
     assert found == [(n, n * 10, bytes([n])) for n in ids]
 
 

@@ -1,42 +1,22 @@
-"""Queries on files. Every change of a state goes through `move`, which notes the run."""
+"""Queries on files. Every change of a state goes through `move`, which notes the run.
+
+`queries.work.tries` has those on files that are due, or that wait for their next try.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    Update,
-    and_,
-    bindparam,
-    func,
-    literal_column,
-    null,
-    or_,
-    select,
-    update,
-)
-
 from pypimirror.catalog import bulk
-from pypimirror.catalog.mapping import mapper, prepared
+from pypimirror.catalog.mapping import mapper, prepared, sql, tables
 from pypimirror.catalog.mapping.addresses import shortened
-from pypimirror.catalog.mapping.prepared import among, statement
+from pypimirror.catalog.mapping.connection import Connection
+from pypimirror.catalog.mapping.prepared import Statement, among, statement
 from pypimirror.catalog.queries.closure import closed
-from pypimirror.catalog.queries.projects import CHUNK, is_due, is_in, lacks_provenance
+from pypimirror.catalog.queries.projects import CHUNK, is_in, lacks_provenance
 from pypimirror.catalog.records import FileRecord, NamedFile, ProjectFile
-from pypimirror.catalog.schema import files, projects
-from pypimirror.catalog.states import (
-    DUE,
-    LONGEST_WAIT,
-    OPEN,
-    PROVEN,
-    IllegalMoveError,
-    State,
-    sources,
-)
+from pypimirror.catalog.states import OPEN, PROVEN, IllegalMoveError, State, sources
 
 
 def of_projects(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
@@ -45,39 +25,53 @@ def of_projects(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
 
 
 @statement
-def _of_projects() -> Select[Any]:
-    query = select(files).where(among(files.c.project_id))
+def _of_projects() -> sql.Select[Any]:
+    files = tables.files
+    query = sql.select(files).where(among(files.c.project_id))
     return query.order_by(files.c.project_id, files.c.filename)
 
 
-def with_project() -> Select[Any]:
+def with_project() -> sql.Select[Any]:
     """Return a query for files with the fields of `ProjectFile`."""
+    files, projects = tables.files, tables.projects
     others = {"project": projects.c.name, "upstream": projects.c.upstream}
     return mapper.select_record(ProjectFile, files, **others).join_from(files, projects)
 
 
 def get(connection: Connection, file_id: int) -> FileRecord | None:
     """Return one file, or None."""
-    return mapper.first(connection, select(files).where(files.c.id == file_id), FileRecord)
+    return mapper.read_first(connection, _get(), FileRecord, {"file_id": file_id})
+
+
+@statement
+def _get() -> sql.Select[Any]:
+    return sql.select(tables.files).where(tables.files.c.id == sql.bindparam("file_id"))
 
 
 def states_of(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
     """Return the states of these files by id."""
-    query = select(files.c.id, files.c.state).where(files.c.id.in_(ids))
-    return {row[0]: row[1] for row in connection.execute(query)}
+    return {row[0]: row[1] for row in prepared.rows(connection, _states_of(), {"ids": ids})}
+
+
+@statement
+def _states_of() -> sql.Select[Any]:
+    files = tables.files
+    return sql.select(files.c.id, files.c.state).where(among(files.c.id))
 
 
 def in_states(
     connection: Connection, ids: Sequence[int], states: Iterable[State]
 ) -> list[ProjectFile]:
     """Return the offered files of these projects that are in one of `states`."""
-    return mapper.read_all(connection, _in_states(frozenset(states)), ProjectFile, {"ids": ids})
+    values = {"ids": ids, "states": [*map(int, states)]}
+    return mapper.read_all(connection, _in_states(), ProjectFile, values)
 
 
 @statement
-def _in_states(states: frozenset[State]) -> Select[Any]:
+def _in_states() -> sql.Select[Any]:
+    files = tables.files
     query = with_project().where(
-        among(files.c.project_id), is_in(states), files.c.removal_cause.is_(None)
+        among(files.c.project_id), among(files.c.state, "states"), files.c.removal_cause.is_(None)
     )
     return query.order_by(files.c.project_id, files.c.filename)
 
@@ -88,90 +82,10 @@ def with_projects(connection: Connection, ids: Sequence[int]) -> list[ProjectFil
 
 
 @statement
-def _with_projects() -> Select[Any]:
+def _with_projects() -> sql.Select[Any]:
+    files = tables.files
     query = with_project().where(among(files.c.project_id))
     return query.order_by(files.c.project_id, files.c.filename)
-
-
-def due(connection: Connection, ids: Sequence[int], now: float | None) -> list[ProjectFile]:
-    """Return the files of these projects that must be fetched. With `now`, waiting files are left
-    out.
-    """
-    return [row for row in with_projects(connection, ids) if is_due_at(row, now)]
-
-
-def is_due_at(row: FileRecord, now: float | None) -> bool:
-    """Whether a file must be fetched. With `now`, this is False while it waits for its next try."""
-    is_due = row.state in DUE and row.removal_cause is None
-    return is_due and (now is None or not _waits_at(row.next_try, now))
-
-
-def _is_missed() -> ColumnElement[bool]:
-    """Return the condition that the bytes or the attestations of a file must be fetched."""
-    return or_(files.c.state.in_(list(DUE)), lacks_provenance())
-
-
-def _waits_at(next_try: float | None, now: float) -> bool:
-    """Whether a row waits at this time: the opposite of `projects.is_due` in SQL."""
-    return next_try is not None and now < next_try <= now + LONGEST_WAIT
-
-
-def unattested(connection: Connection, ids: Sequence[int], now: float | None) -> list[ProjectFile]:
-    """Return the files of these projects whose attestations must be fetched; see `due`."""
-    found = mapper.read_all(connection, _unattested(), ProjectFile, {"ids": ids})
-    return found if now is None else [row for row in found if not _waits_at(row.next_try, now)]
-
-
-@statement
-def _unattested() -> Select[Any]:
-    query = with_project().where(
-        among(files.c.project_id), lacks_provenance(), files.c.removal_cause.is_(None)
-    )
-    return query.order_by(files.c.project_id, files.c.filename)
-
-
-def wake_unattested(connection: Connection) -> None:
-    """Mark the projects of files whose attestations are missing."""
-    query = select(files.c.project_id).where(lacks_provenance(), files.c.removal_cause.is_(None))
-    statement = update(projects).where(projects.c.id.in_(query), projects.c.has_work.is_(False))
-    connection.execute(statement.values(has_work=True))
-
-
-def wake(connection: Connection, now: float | None) -> None:
-    """Mark the projects of files whose next try is due; without `now`, of all waiting files."""
-    query = select(files.c.project_id).where(
-        files.c.next_try.is_not(None), _is_missed(), files.c.removal_cause.is_(None)
-    )
-    if now is not None:
-        query = query.where(is_due(now))
-    statement = update(projects).where(projects.c.id.in_(query), projects.c.has_work.is_(False))
-    connection.execute(statement.values(has_work=True))
-
-
-def wait_no_more(connection: Connection) -> None:
-    """Let the next run try every file again."""
-    wake(connection, None)
-    waiting = update(files).where(files.c.next_try.is_not(None))
-    connection.execute(waiting.values(next_try=None))
-
-
-def waiting(
-    connection: Connection, now: float, names: Sequence[str] | None
-) -> Iterator[ProjectFile]:
-    """Stream the files whose next try is not due yet, of all projects or of `names`."""
-    query = (
-        with_project()
-        .where(
-            files.c.next_try > now,
-            files.c.next_try <= now + LONGEST_WAIT,
-            _is_missed(),
-            files.c.removal_cause.is_(None),
-        )
-        .order_by(files.c.id)
-    )
-    if names is not None:
-        query = query.where(projects.c.name.in_(names))
-    yield from mapper.read(connection, query.execution_options(yield_per=CHUNK), ProjectFile)
 
 
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]], run_id: int) -> None:
@@ -216,26 +130,36 @@ def move(
     if not rows:
         return
     closed.open_again(connection)
-    # Earlier failures no longer count: the bytes were here, or are no longer to be fetched.
-    is_anew = target in (State.WANTED, State.LINKED)
-    clean = dict.fromkeys(_OF_TRIES if is_anew else ())
     if len(rows[0]) > 1:
+        clean = dict.fromkeys(_cleaned(target))
         full = [{**row, **clean, "run_id": run_id} for row in rows]
         moved = bulk.move_rows(connection, "files", full, target, sources(target))
     else:
         values = {"ids": [row["id"] for row in rows], "run": run_id}
-        moved = prepared.execute(connection, _move(target, is_anew=is_anew), values)
+        moved = prepared.execute(connection, _move(target), values)
     if moved != len(rows):
         raise IllegalMoveError(
             f"{len(rows) - moved} of {len(rows)} files may not become {target.label}"
         )
 
 
+def _cleaned(target: State) -> Sequence[str]:
+    """Return the columns that become NULL when a file moves to a state.
+
+    Earlier failures no longer count: the bytes were here, or are no longer to be fetched.
+    """
+    return _OF_TRIES if target in (State.WANTED, State.LINKED) else ()
+
+
 @statement
-def _move(target: State, *, is_anew: bool) -> Update:
-    clean = dict.fromkeys(_OF_TRIES if is_anew else (), null())
-    values = {"state": literal_column(str(int(target))), "run_id": bindparam("run"), **clean}
-    return update(files).where(among(files.c.id), is_in(sources(target))).values(values)
+def _move(target: State) -> sql.Update:
+    files = tables.files
+    values = {
+        "state": sql.literal_column(str(int(target))),
+        "run_id": sql.bindparam("run"),
+        **dict.fromkeys(_cleaned(target), sql.null()),
+    }
+    return sql.update(files).where(among(files.c.id), is_in(sources(target))).values(values)
 
 
 def publish(connection: Connection, ids: Sequence[int], run_id: int) -> None:
@@ -244,15 +168,18 @@ def publish(connection: Connection, ids: Sequence[int], run_id: int) -> None:
 
 
 @statement
-def _publish() -> Update:
-    verified = update(files).where(among(files.c.project_id), is_in(sources(State.PUBLISHED)))
-    return verified.values(state=State.PUBLISHED, run_id=bindparam("run"))
+def _publish() -> sql.Update:
+    files = tables.files
+    verified = among(files.c.project_id), is_in(sources(State.PUBLISHED))
+    values = {"state": State.PUBLISHED, "run_id": sql.bindparam("run")}
+    return sql.update(files).where(*verified).values(values)
 
 
-def is_listed() -> ColumnElement[bool]:
+def is_listed() -> sql.ColumnElement[bool]:
     """Return the condition that a file belongs on its page, with its own bytes or as a link."""
-    own = is_in(PROVEN)
-    return or_(own, and_(files.c.linked.is_(True), files.c.state != State.WITHDRAWN))
+    columns = tables.files.c
+    is_linked = sql.and_(columns.linked.is_(True), columns.state != State.WITHDRAWN)
+    return sql.or_(is_in(PROVEN), is_linked)
 
 
 def listed(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
@@ -261,8 +188,9 @@ def listed(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
 
 
 @statement
-def _listed() -> Select[Any]:
-    query = select(files).where(among(files.c.project_id), is_listed())
+def _listed() -> sql.Select[Any]:
+    files = tables.files
+    query = sql.select(files).where(among(files.c.project_id), is_listed())
     return query.order_by(files.c.project_id, files.c.filename)
 
 
@@ -280,56 +208,86 @@ def held(
     Their ids are greater than `after`. With `before`, only files that were last proven right before
     that time.
     """
-    query = (
-        with_project()
-        .where(
-            files.c.id > after,
-            files.c.state.in_(list(states)),
-            files.c.size >= lower,
-            files.c.linked.is_(None),
-            or_(files.c.state != State.WITHDRAWN, files.c.withdrawn_at.is_not(None)),
-        )
-        .order_by(files.c.id)
-        .limit(limit)
+    query = _held(is_bounded=upper is not None, is_old=before is not None)
+    values: dict[str, Any] = {"lower": lower, "upper": upper, "after": after, "before": before}
+    values |= {"states": [*map(int, states)], "limit": limit}
+    return mapper.read_all(connection, query, ProjectFile, values)
+
+
+@statement
+def _held(*, is_bounded: bool, is_old: bool) -> sql.Select[Any]:
+    columns = tables.files.c
+    query = with_project().where(
+        columns.id > sql.bindparam("after"),
+        among(columns.state, "states"),
+        columns.size >= sql.bindparam("lower"),
+        columns.linked.is_(None),
+        sql.or_(columns.state != State.WITHDRAWN, columns.withdrawn_at.is_not(None)),
     )
-    if upper is not None:
-        query = query.where(files.c.size < upper)
-    if before is not None:
-        query = query.where(files.c.proven_at < before)
-    return list(mapper.read(connection, query, ProjectFile))
+    if is_bounded:
+        query = query.where(columns.size < sql.bindparam("upper"))
+    if is_old:
+        query = query.where(columns.proven_at < sql.bindparam("before"))
+    return query.order_by(columns.id).limit(sql.bindparam("limit", type_=sql.Integer))
 
 
 def named(connection: Connection, wanted: Mapping[str, Iterable[str]]) -> list[NamedFile]:
     """Return the files with these names in the given projects."""
-    query = (
+    projects = {name for names in wanted.values() for name in names}
+    values = {"names": projects, "filenames": wanted}
+    return mapper.read_all(connection, _named(), NamedFile, values)
+
+
+@statement
+def _named() -> sql.Select[Any]:
+    files, projects = tables.files, tables.projects
+    return (
         mapper.select_record(NamedFile, files, project=projects.c.name)
         .join_from(files, projects)
-        .where(
-            projects.c.name.in_({name for names in wanted.values() for name in names}),
-            files.c.filename.in_(list(wanted)),
-        )
+        .where(among(projects.c.name, "names"), among(files.c.filename, "filenames"))
     )
-    return list(mapper.read(connection, query, NamedFile))
 
 
 def proven_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, str]]:
     """Return project and name of all proven files of these projects."""
-    query = (
-        select(projects.c.name, files.c.filename)
-        .join(projects)
-        .where(projects.c.name.in_(names), files.c.state.in_(list(PROVEN)))
-    )
-    return {(row[0], row[1]) for row in connection.execute(query)}
+    return _pairs(connection, _proven_names(), names)
+
+
+@statement
+def _proven_names() -> sql.Select[Any]:
+    return _names().where(is_in(PROVEN))
 
 
 def unattested_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, str]]:
     """Return project and name of all files of these projects whose attestations are missing."""
-    query = (
-        select(projects.c.name, files.c.filename)
-        .join(projects)
-        .where(projects.c.name.in_(names), lacks_provenance())
-    )
-    return {(row[0], row[1]) for row in connection.execute(query)}
+    return _pairs(connection, _unattested_names(), names)
+
+
+@statement
+def _unattested_names() -> sql.Select[Any]:
+    return _names().where(lacks_provenance())
+
+
+def open_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, str]]:
+    """Return project and name of all files of these projects that have work to do."""
+    return _pairs(connection, _open_names(), names)
+
+
+@statement
+def _open_names() -> sql.Select[Any]:
+    is_open = sql.or_(is_in(OPEN), lacks_provenance())
+    return _names().where(is_open, tables.files.c.removal_cause.is_(None))
+
+
+def _names() -> sql.Select[Any]:
+    """Return a query for project and name of the files of the projects in `names`."""
+    files, projects = tables.files, tables.projects
+    query = sql.select(projects.c.name, files.c.filename).join_from(files, projects)
+    return query.where(among(projects.c.name, "names"))
+
+
+def _pairs(connection: Connection, query: Statement, names: Sequence[str]) -> set[tuple[str, str]]:
+    return {(row[0], row[1]) for row in prepared.rows(connection, query, {"names": names})}
 
 
 def proven_by(connection: Connection, run_id: int, started_at: float) -> Iterator[ProjectFile]:
@@ -338,13 +296,17 @@ def proven_by(connection: Connection, run_id: int, started_at: float) -> Iterato
     A file that a later run proves again counts for that run too. A file that a later run moves
     counts only for that run.
     """
-    moved = (files.c.run_id == run_id) & files.c.state.in_(list(PROVEN))
-    query = (
-        with_project()
-        .where(files.c.proof.is_not(None), or_(moved, files.c.proven_at == started_at))
-        .order_by(files.c.id)
-    )
-    yield from mapper.read(connection, query.execution_options(yield_per=CHUNK), ProjectFile)
+    values = {"run": run_id, "started_at": started_at}
+    return mapper.stream(connection, _proven_by(), ProjectFile, values)
+
+
+@statement
+def _proven_by() -> sql.Select[Any]:
+    columns = tables.files.c
+    is_moved = sql.and_(columns.run_id == sql.bindparam("run"), is_in(PROVEN))
+    is_proven = columns.proven_at == sql.bindparam("started_at")
+    query = with_project().where(columns.proof.is_not(None), sql.or_(is_moved, is_proven))
+    return query.order_by(columns.id)
 
 
 def weaker(connection: Connection, weakest: int, after: int) -> list[tuple[int, int]]:
@@ -352,46 +314,51 @@ def weaker(connection: Connection, weakest: int, after: int) -> list[tuple[int, 
 
     Released files are left out. The result is the next chunk in the order of ids, after id `after`.
     """
-    query = select(files.c.id, files.c.project_id).where(
-        files.c.id > after,
-        files.c.state.in_(list(PROVEN)),
-        files.c.proof > weakest,
-        files.c.released.is_distinct_from(files.c.sha256),
+    values = {"weakest": weakest, "after": after, "limit": CHUNK}
+    return [(row[0], row[1]) for row in prepared.rows(connection, _weaker(), values)]
+
+
+@statement
+def _weaker() -> sql.Select[Any]:
+    columns = tables.files.c
+    query = sql.select(columns.id, columns.project_id).where(
+        columns.id > sql.bindparam("after"),
+        is_in(PROVEN),
+        columns.proof > sql.bindparam("weakest"),
+        columns.released.is_distinct_from(columns.sha256),
     )
-    found = connection.execute(query.order_by(files.c.id).limit(CHUNK))
-    return [(file_id, project_id) for file_id, project_id in found]
+    return query.order_by(columns.id).limit(sql.bindparam("limit", type_=sql.Integer))
 
 
 def fetched_as(connection: Connection, filename: str) -> list[FileRecord]:
     """Return the files with this name, in any project, whose bytes are fetched and not yet
     proven.
     """
-    query = select(files).where(files.c.state == State.FETCHED, files.c.filename == filename)
-    return list(mapper.read(connection, query, FileRecord))
+    values = {"state": int(State.FETCHED), "name": filename}
+    return mapper.read_all(connection, _in_state(), FileRecord, values)
 
 
 def quarantined_as(connection: Connection, filename: str) -> FileRecord | None:
     """Return a file with this name, in any project, whose bytes are in quarantine."""
-    query = select(files).where(files.c.state == State.QUARANTINED, files.c.filename == filename)
-    return next(iter(mapper.read(connection, query, FileRecord)), None)
+    values = {"state": int(State.QUARANTINED), "name": filename}
+    return mapper.read_first(connection, _in_state(), FileRecord, values)
+
+
+@statement
+def _in_state() -> sql.Select[Any]:
+    files = tables.files
+    is_it = files.c.filename == sql.bindparam("name")
+    return sql.select(files).where(files.c.state == sql.bindparam("state"), is_it)
 
 
 def count_released(connection: Connection) -> int:
     """Return how many files are mirrored only because the operator released their bytes."""
-    query = select(func.count()).where(
-        files.c.released.is_not(None),
-        files.c.released == files.c.sha256,
-        files.c.state.in_(list(PROVEN)),
-    )
-    return int(connection.execute(query).scalar_one())
+    return int(prepared.value(connection, _count_released(), {}))
 
 
-def open_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, str]]:
-    """Return project and name of all files of these projects that have work to do."""
-    is_open = or_(files.c.state.in_(list(OPEN)), lacks_provenance())
-    query = (
-        select(projects.c.name, files.c.filename)
-        .join(projects)
-        .where(projects.c.name.in_(names), is_open, files.c.removal_cause.is_(None))
+@statement
+def _count_released() -> sql.Select[Any]:
+    columns = tables.files.c
+    return sql.select(sql.func.count()).where(
+        columns.released.is_not(None), columns.released == columns.sha256, is_in(PROVEN)
     )
-    return {(row[0], row[1]) for row in connection.execute(query)}

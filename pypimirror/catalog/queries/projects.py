@@ -276,7 +276,7 @@ def finish(
 ) -> None:
     """Mark projects in `ids` as done if they have no work, or only files that wait for a next try.
 
-    `files.wake` marks them again when the next try of a file is due.
+    `tries.wake` marks them again when the next try of a file is due.
     """
     prepared.execute(connection, _finish(with_provenance), {"ids": ids, "now": now})
 

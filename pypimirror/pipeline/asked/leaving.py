@@ -22,8 +22,8 @@ from collections.abc import Collection, Mapping
 from pypimirror.catalog import holder
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.marks import LEFT
-from pypimirror.catalog.queries import files, marks
-from pypimirror.catalog.queries.work import asked, claims, requests
+from pypimirror.catalog.queries import marks
+from pypimirror.catalog.queries.work import asked, claims, requests, tries
 from pypimirror.catalog.records import ProjectFile
 from pypimirror.catalog.states import REQUEST
 from pypimirror.domain.model import ProjectName
@@ -120,7 +120,7 @@ def _missing(run: Run) -> dict[asked.Pair, int]:
     return {
         (row.project, row.filename): row.project_id
         for row in rows
-        if files.is_due_at(row, run.due_at)
+        if tries.is_due_at(row, run.due_at)
         and run.selection.selects(ProjectName(row.project), row.filename)
         and (run.retry is None or run.retry.wants(row))
     }

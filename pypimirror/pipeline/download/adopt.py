@@ -17,6 +17,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.queries.work import tries
 from pypimirror.catalog.records import ProjectFile
 from pypimirror.catalog.states import State
 from pypimirror.domain.layout import file_path
@@ -90,7 +91,7 @@ def _due_and_there(
     """Yield the due files that have a claimed digest and bytes in their place, with the size of
     these bytes.
     """
-    rows = [row for row in rows if files.is_due_at(row, None)]
+    rows = [row for row in rows if tries.is_due_at(row, None)]
     if run.config.mirror.layout == "project":  # in a first sync, most projects have no file
         names = list(dict.fromkeys(row.project for row in rows))
         places = [f"packages/{name}" for name in names]

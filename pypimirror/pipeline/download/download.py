@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from pypimirror.catalog.queries import files, runs
+from pypimirror.catalog.queries.work import tries
 from pypimirror.catalog.records import ProjectFile
 from pypimirror.catalog.states import State
 from pypimirror.domain.layout import file_path
@@ -94,7 +95,7 @@ def _read(run: Run, batch: Batch) -> list[ProjectFile]:
 
 def _is_due(run: Run, row: ProjectFile) -> bool:
     """Whether a file must be fetched in this run."""
-    return files.is_due_at(row, run.due_at) and (run.retry is None or run.retry.wants(row))
+    return tries.is_due_at(row, run.due_at) and (run.retry is None or run.retry.wants(row))
 
 
 def _may_continue(row: ProjectFile) -> bool:

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, copy, is_absent
 from pypimirror.catalog.queries import entries, files, pages, projects
+from pypimirror.catalog.queries.work import tries
 from pypimirror.catalog.records import FileRecord, LeavingFile
 from pypimirror.catalog.states import PROVEN, Cause, State
 from pypimirror.config.settings import Config
@@ -229,7 +230,7 @@ def _open(
 def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
     """Add the files to fetch, the pages to write and the files to link, for a batch of projects."""
     with run.catalog.read() as connection:
-        due = files.due(connection, ids, run.due_at)
+        due = tries.due(connection, ids, run.due_at)
         found.fetch.extend(_entry(row, row.project, State(row.state).label) for row in due)
         rows = [
             row

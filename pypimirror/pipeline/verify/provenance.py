@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.queries.work import tries
 from pypimirror.catalog.records import ProjectFile
 from pypimirror.domain.layout import PROVENANCE_SUFFIX, file_path
 from pypimirror.domain.model import Problem, Reason, Stage
@@ -36,7 +37,7 @@ def complete(run: Run, ids: Sequence[int]) -> None:
     if not run.config.publish.provenance or not can_fetch:
         return
     with run.catalog.read() as connection:
-        rows = files.unattested(connection, ids, run.due_at)
+        rows = tries.unattested(connection, ids, run.due_at)
     lacking = {row.id: row for row in rows if run.retry is None or run.retry.wants(row)}
     if not lacking:
         return
