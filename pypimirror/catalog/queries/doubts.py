@@ -5,64 +5,68 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Delete,
-    Select,
-    and_,
-    delete,
-    insert,
-    or_,
-    select,
-    update,
-)
-
-from pypimirror.catalog.mapping import prepared
+from pypimirror.catalog import bulk
+from pypimirror.catalog.mapping import prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
 from pypimirror.catalog.mapping.prepared import among, statement
-from pypimirror.catalog.queries.projects import UNREAD, chunks
-from pypimirror.catalog.schema import files, projects, refusals
+from pypimirror.catalog.queries.projects import UNREAD, chunks, forget_refusals
 from pypimirror.catalog.states import State
 from pypimirror.domain.model import Problem, ProjectName, Reason
 
 
-def _with_refusals() -> ColumnElement[bool]:
+def _with_refusals() -> sql.ColumnElement[bool]:
     """Return the condition that a project is offered and has refusals."""
-    refused = select(refusals.c.project_id)
-    return and_(projects.c.id.in_(refused), projects.c.removal_cause.is_(None))
+    columns = tables.projects.c
+    refused = sql.select(tables.refusals.c.project_id)
+    return sql.and_(columns.id.in_(refused), columns.removal_cause.is_(None))
 
 
-def _with_bad_files() -> ColumnElement[bool]:
+def _with_bad_files() -> sql.ColumnElement[bool]:
     """Return the condition that a project is offered and has files with bad bytes."""
-    bad = select(files.c.id).where(
+    files, projects = tables.files, tables.projects
+    bad = sql.select(files.c.id).where(
         files.c.project_id == projects.c.id,
         files.c.state == State.QUARANTINED,
         files.c.removal_cause.is_(None),
     )
-    return and_(bad.exists(), projects.c.removal_cause.is_(None))
+    return sql.and_(bad.exists(), projects.c.removal_cause.is_(None))
 
 
 def decide_again(connection: Connection) -> None:
     """Mark projects with refusals, so that they are decided again even if their pages are
     unchanged.
     """
-    marked = update(projects).where(_with_refusals())
-    connection.execute(marked.values(needs_fetch=True, has_work=True, **UNREAD))
-
-
-def look_at_refused(connection: Connection, before: float, now: float) -> None:
-    """Mark projects with refusals whose pages were last fetched before a time."""
-    asked = projects.c.checked_at
-    is_due = or_(asked.is_(None), asked <= before, asked > now)
-    marked = update(projects).where(_with_refusals(), is_due, projects.c.needs_fetch.is_(False))
-    connection.execute(marked.values(needs_fetch=True, has_work=True))
+    prepared.execute(connection, _decide_again(some=False), {})
 
 
 def look_again(connection: Connection, ids: Collection[int]) -> None:
     """Mark the projects in `ids` that have refusals: the cause may be gone."""
     for chunk in chunks(ids):
-        marked = update(projects).where(projects.c.id.in_(chunk), _with_refusals())
-        connection.execute(marked.values(needs_fetch=True, has_work=True, **UNREAD))
+        prepared.execute(connection, _decide_again(some=True), {"ids": chunk})
+
+
+@statement
+def _decide_again(*, some: bool) -> sql.Update:
+    marked = sql.update(tables.projects).where(_with_refusals())
+    marked = marked.where(among(tables.projects.c.id)) if some else marked
+    return marked.values(needs_fetch=True, has_work=True, **UNREAD)
+
+
+def look_at_refused(connection: Connection, before: float, now: float) -> None:
+    """Mark projects with refusals whose pages were last fetched before a time."""
+    prepared.execute(connection, _look_at_refused(), {"before": before, "now": now})
+
+
+@statement
+def _look_at_refused() -> sql.Update:
+    columns = tables.projects.c
+    asked = columns.checked_at
+    is_long_ago = sql.or_(asked <= sql.bindparam("before"), asked > sql.bindparam("now"))
+    is_due = sql.or_(asked.is_(None), is_long_ago)
+    marked = sql.update(tables.projects).where(
+        _with_refusals(), is_due, columns.needs_fetch.is_(False)
+    )
+    return marked.values(needs_fetch=True, has_work=True)
 
 
 def look_at_bad(connection: Connection, names: Iterable[ProjectName] | None) -> None:
@@ -70,12 +74,19 @@ def look_at_bad(connection: Connection, names: Iterable[ProjectName] | None) -> 
 
     With `names`, only these projects.
     """
-    marked = update(projects).where(projects.c.has_work.is_(True), _with_bad_files())
     if names is None:
-        connection.execute(marked.values(needs_fetch=True))
+        prepared.execute(connection, _look_at_bad(named=False), {})
     else:
         for chunk in chunks(names):
-            connection.execute(marked.where(projects.c.name.in_(chunk)).values(needs_fetch=True))
+            prepared.execute(connection, _look_at_bad(named=True), {"names": chunk})
+
+
+@statement
+def _look_at_bad(*, named: bool) -> sql.Update:
+    columns = tables.projects.c
+    marked = sql.update(tables.projects).where(columns.has_work.is_(True), _with_bad_files())
+    marked = marked.where(among(columns.name, "names")) if named else marked
+    return marked.values(needs_fetch=True)
 
 
 def doubtful(connection: Connection, ids: Sequence[int]) -> set[int]:
@@ -84,20 +95,15 @@ def doubtful(connection: Connection, ids: Sequence[int]) -> set[int]:
 
 
 @statement
-def _doubtful() -> Select[Any]:
-    is_doubtful = or_(_with_refusals(), _with_bad_files())
-    return select(projects.c.id).where(among(projects.c.id), is_doubtful)
+def _doubtful() -> sql.Select[Any]:
+    is_doubtful = sql.or_(_with_refusals(), _with_bad_files())
+    return sql.select(tables.projects.c.id).where(among(tables.projects.c.id), is_doubtful)
 
 
 def set_refusals(connection: Connection, refused: Mapping[int, Sequence[Problem]]) -> None:
     """Replace the refusals of each of these projects."""
-    prepared.execute(connection, _forget_refusals(), {"ids": refused})
+    forget_refusals(connection, refused)
     add_refusals(connection, ((i, problem) for i, found in refused.items() for problem in found))
-
-
-@statement
-def _forget_refusals() -> Delete:
-    return delete(refusals).where(among(refusals.c.project_id))
 
 
 def add_refusals(connection: Connection, refused: Iterable[tuple[int, Problem]]) -> None:
@@ -112,8 +118,7 @@ def add_refusals(connection: Connection, refused: Iterable[tuple[int, Problem]])
         }
         for project_id, problem in refused
     ]
-    if rows:
-        connection.execute(insert(refusals), rows)
+    bulk.insert_rows(connection, "refusals", rows)
 
 
 def standing_refusals(connection: Connection, names: Sequence[ProjectName] | None) -> list[Problem]:
@@ -124,10 +129,10 @@ def standing_refusals(connection: Connection, names: Sequence[ProjectName] | Non
 
 
 @statement
-def _standing(*, named: bool) -> Select[Any]:
-    columns = refusals.c
+def _standing(*, named: bool) -> sql.Select[Any]:
+    columns, projects = tables.refusals.c, tables.projects
     query = (
-        select(columns.reason, columns.message, projects.c.name, columns.file, columns.url)
+        sql.select(columns.reason, columns.message, projects.c.name, columns.file, columns.url)
         .join(projects, projects.c.id == columns.project_id)
         .order_by(columns.id)
     )

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select, update
+from typing import Any
 
-from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping import mapper, prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
+from pypimirror.catalog.mapping.prepared import statement
 from pypimirror.catalog.queries.projects import CHUNK
 from pypimirror.catalog.records import ProjectRecord
-from pypimirror.catalog.schema import projects
 
 _LARGE = 2**31 - 1  #: a prime
 
 
 def live_after(connection: Connection, after: int, limit: int) -> list[ProjectRecord]:
     """Return projects with a page, in the order of their ids, after id `after`."""
-    query = select(projects).where(projects.c.page_on_disk.is_(True), projects.c.id > after)
-    query = query.order_by(projects.c.id).limit(limit)
-    return list(mapper.read(connection, query, ProjectRecord))
+    values = {"after": after, "limit": limit}
+    return mapper.read_all(connection, _live_after(), ProjectRecord, values)
+
+
+@statement
+def _live_after() -> sql.Select[Any]:
+    columns = tables.projects.c
+    query = sql.select(tables.projects).where(columns.page_on_disk.is_(True))
+    return _next(query.where(columns.id > sql.bindparam("after")))
 
 
 def to_remove(connection: Connection, after: int = 0) -> list[ProjectRecord]:
@@ -24,14 +31,25 @@ def to_remove(connection: Connection, after: int = 0) -> list[ProjectRecord]:
 
     If a page is stale, a run that died may have written it without noting it.
     """
-    query = select(projects).where(
-        projects.c.has_work.is_(True),
-        or_(projects.c.page_on_disk.is_(True), projects.c.page_stale.is_(True)),
-        projects.c.removal_cause.is_not(None),
-        projects.c.id > after,
+    values = {"after": after, "limit": CHUNK}
+    return mapper.read_all(connection, _to_remove(), ProjectRecord, values)
+
+
+@statement
+def _to_remove() -> sql.Select[Any]:
+    columns = tables.projects.c
+    query = sql.select(tables.projects).where(
+        columns.has_work.is_(True),
+        sql.or_(columns.page_on_disk.is_(True), columns.page_stale.is_(True)),
+        columns.removal_cause.is_not(None),
+        columns.id > sql.bindparam("after"),
     )
-    query = query.order_by(projects.c.id).limit(CHUNK)
-    return list(mapper.read(connection, query, ProjectRecord))
+    return _next(query)
+
+
+def _next(query: sql.Select[Any]) -> sql.Select[Any]:
+    limit = sql.bindparam("limit", type_=sql.Integer)
+    return query.order_by(tables.projects.c.id).limit(limit)
 
 
 def settle(connection: Connection, *, with_gone: bool) -> None:
@@ -39,33 +57,61 @@ def settle(connection: Connection, *, with_gone: bool) -> None:
 
     The end of a sync leaves them like this. A dry run needs it because it writes no pages.
     """
-    # Update only projects with work: updating all would rewrite the whole catalog.
-    open_ones = update(projects).where(projects.c.has_work.is_(True))
-    offered = projects.c.removal_cause.is_(None)
-    connection.execute(open_ones.where(offered).values(page_stale=False))
+    prepared.execute(connection, _settle(), {})
     if with_gone:
-        connection.execute(open_ones.where(~offered).values(page_stale=False, page_on_disk=False))
+        prepared.execute(connection, _settle_gone(), {})
+
+
+# Only projects with work are updated: to update all would rewrite the whole catalog.
+
+
+@statement
+def _settle() -> sql.Update:
+    columns = tables.projects.c
+    offered = sql.update(tables.projects).where(
+        columns.has_work.is_(True), columns.removal_cause.is_(None)
+    )
+    return offered.values(page_stale=False)
+
+
+@statement
+def _settle_gone() -> sql.Update:
+    columns = tables.projects.c
+    gone = sql.update(tables.projects).where(
+        columns.has_work.is_(True), columns.removal_cause.is_not(None)
+    )
+    return gone.values(page_stale=False, page_on_disk=False)
 
 
 def redo_all(connection: Connection) -> None:
     """Mark all projects with a page, so that all pages are rendered again."""
-    live = update(projects).where(projects.c.page_on_disk.is_(True))
-    connection.execute(live.values(has_work=True, page_stale=True))
+    prepared.execute(connection, _redo_all(), {})
+
+
+@statement
+def _redo_all() -> sql.Update:
+    live = sql.update(tables.projects).where(tables.projects.c.page_on_disk.is_(True))
+    return live.values(has_work=True, page_stale=True)
 
 
 def fingerprint(connection: Connection) -> list[int]:
     """Return numbers that change whenever any page changes."""
-    columns = projects.c
-    query = select(
-        func.count(),
-        # Serials may be large, and many of them more than a sum can hold.
-        func.sum(columns.page_serial % _LARGE),
-        func.sum(columns.held_files),
-        func.sum(columns.held_bytes % _LARGE),
-        func.sum(columns.linked_files),
-    )
-    found = connection.execute(query.where(columns.page_on_disk.is_(True))).one()
+    (found,) = prepared.rows(connection, _fingerprint(), {})
     return [int(number or 0) for number in found]
+
+
+@statement
+def _fingerprint() -> Any:
+    columns, total = tables.projects.c, sql.func.sum
+    query = sql.select(
+        sql.func.count(),
+        # Serials may be large, and many of them more than a sum can hold.
+        total(columns.page_serial % _LARGE),
+        total(columns.held_files),
+        total(columns.held_bytes % _LARGE),
+        total(columns.linked_files),
+    )
+    return query.where(columns.page_on_disk.is_(True))
 
 
 def of_other_renderers(
@@ -75,19 +121,30 @@ def of_other_renderers(
 
     With `with_gone`, removed projects are included.
     """
-    columns = projects.c
-    query = select(columns.id).where(*_others(version), columns.page_stale.is_(False))
-    if not with_gone:
-        query = query.where(columns.removal_cause.is_(None))
-    return list(connection.scalars(query.order_by(columns.id).limit(limit)))
+    values = {"version": version, "limit": limit}
+    found = prepared.rows(connection, _of_other_renderers(with_gone=with_gone), values)
+    return [row[0] for row in found]
+
+
+@statement
+def _of_other_renderers(*, with_gone: bool) -> sql.Select[Any]:
+    columns = tables.projects.c
+    query = sql.select(columns.id).where(*_others(), columns.page_stale.is_(False))
+    return _next(query if with_gone else query.where(columns.removal_cause.is_(None)))
 
 
 def number_of_other_renderers(connection: Connection, version: int) -> int:
     """Return how many pages another renderer version wrote."""
-    query = select(func.count()).select_from(projects).where(*_others(version))
-    return connection.scalar(query) or 0
+    values = {"version": version}
+    return prepared.value(connection, _number_of_other_renderers(), values) or 0
 
 
-def _others(version: int) -> tuple[ColumnElement[bool], ...]:
-    columns = projects.c
-    return columns.page_on_disk.is_(True), columns.page_renderer.is_distinct_from(version)
+@statement
+def _number_of_other_renderers() -> sql.Select[Any]:
+    return sql.select(sql.func.count()).select_from(tables.projects).where(*_others())
+
+
+def _others() -> tuple[sql.ColumnElement[bool], ...]:
+    columns = tables.projects.c
+    is_other = columns.page_renderer.is_distinct_from(sql.bindparam("version"))
+    return columns.page_on_disk.is_(True), is_other

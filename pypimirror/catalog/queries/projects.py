@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pypimirror.catalog import bulk
@@ -234,8 +234,13 @@ def change(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
 def drop(connection: Connection, ids: Sequence[int]) -> None:
     """Delete projects of which nothing was ever held."""
     for chunk in chunks(ids):
-        prepared.execute(connection, _forget_refusals(), {"ids": chunk})
+        forget_refusals(connection, chunk)
         prepared.execute(connection, _drop(), {"ids": chunk})
+
+
+def forget_refusals(connection: Connection, ids: Collection[int]) -> None:
+    """Delete the refusals of projects."""
+    prepared.execute(connection, _forget_refusals(), {"ids": ids})
 
 
 @statement
@@ -339,7 +344,7 @@ def set_gone(connection: Connection, ids: Sequence[int], cause: Cause) -> None:
     if ids:
         closed.open_again(connection)
     values = {"ids": ids}
-    prepared.execute(connection, _forget_refusals(), values)
+    forget_refusals(connection, ids)
     prepared.execute(connection, _fetch_no_more(), values)
     prepared.execute(connection, _set_gone(cause), values)
     prepared.execute(connection, _set_files_gone(cause), values)
