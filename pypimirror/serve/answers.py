@@ -6,6 +6,7 @@ is sent; werkzeug handles conditions and ranges. `app` decides which address has
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
@@ -23,8 +24,17 @@ if TYPE_CHECKING:
 #: Bytes read and sent at a time.
 CHUNK = 256 * 1024
 
+#: The key of the time at which a request began to wait for the fetcher before it took the long way.
+BEGAN = "pypimirror.began"
+
 #: The names of the files that can hold a page.
 PAGE_NAMES = frozenset(PAGE_FILES.values())
+
+
+def began(request: Request) -> float:
+    """Return since when a request has waited for the fetcher, in monotonic seconds."""
+    found: float | None = request.environ.get(BEGAN)
+    return time.monotonic() if found is None else found
 
 
 def page(tree: Tree, request: Request, project: str | None) -> Response | None:

@@ -10,15 +10,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import time
 from io import BufferedReader, RawIOBase
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
+from pypimirror.serve.answers import BEGAN
 from pypimirror.serve.connections import LATE, Connections, places
 from pypimirror.serve.direct.direct import Direct, DirectAnswer
-from pypimirror.serve.direct.heads import read_head
+from pypimirror.serve.direct.heads import RequestHead, read_head
 from pypimirror.serve.direct.sending import send
 
 if TYPE_CHECKING:
@@ -112,6 +114,7 @@ class RequestHandler(WSGIHandler):
     def handle_one_request(self) -> Any:
         """Answer a request: directly, or the long way."""
         self.server.connections.waits(self.socket)
+        self._began: float | None = None
         try:
             data = self.rfile.peek()
             if not data:
@@ -136,7 +139,7 @@ class RequestHandler(WSGIHandler):
         """Send the direct answer to a request, if there is one; return whether there was."""
         if self.server.direct is None or (head := read_head(data)) is None:
             return False
-        answer = self.server.direct.find(head)
+        answer = self.server.direct.find(head) or self._fetch(self.server.direct, head)
         if answer is None:
             return False
         self.rfile.read(head.length)
@@ -144,6 +147,14 @@ class RequestHandler(WSGIHandler):
         self.response_length = send(self.socket, answer, self.server.connections.moves)
         self.log_direct(data, answer)
         return True
+
+    def _fetch(self, direct: Direct, head: RequestHead) -> DirectAnswer | None:
+        """Return the direct answer with what the fetcher brings soon."""
+        if not direct.can_fetch(head):
+            return None
+        self.server.connections.moves(self.socket)
+        self._began = time.monotonic()
+        return direct.fetch(head, self._began)
 
     def go_the_long_way(self) -> Any:
         """Let pywsgi and the app answer."""
@@ -170,6 +181,13 @@ class RequestHandler(WSGIHandler):
             for name in ("content-length", "transfer-encoding"):
                 del self.headers[name]
         return understood
+
+    def get_environ(self) -> dict[str, Any]:
+        """Return the environment of a request, with the time since which it waits."""
+        environ: dict[str, Any] = super().get_environ()
+        if self._began is not None:
+            environ[BEGAN] = self._began
+        return environ
 
     def _may_have_more(self) -> bool:
         """Whether a proxy may read the bytes after the head as the body of this request.

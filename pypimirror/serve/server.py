@@ -157,7 +157,9 @@ def _direct(tree: Tree, demand: Demand | None, counts: AnswerCounts) -> Direct |
     """Return the direct answers. A mirror on object storage has none."""
     if not isinstance(tree, Directory):
         return None
-    return Direct(tree, demand or TreeHits(tree), counts)
+    if demand is None:
+        return Direct(tree, TreeHits(tree), counts)
+    return Direct(tree, demand, counts, demand.misses)
 
 
 def _tree(directory: Path | None, bucket: Path | None, *, may_be_new: bool) -> Tree:

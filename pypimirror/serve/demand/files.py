@@ -23,7 +23,7 @@ from pypimirror.serve.demand.link import Gone, Link, Question
 from pypimirror.serve.demand.pages import PATIENCE, can_be_a_project, status_of, unavailable
 from pypimirror.serve.demand.remembered import Remembered
 from pypimirror.serve.demand.streaming import StreamedBody, StreamedResponse, proving
-from pypimirror.serve.files import directory
+from pypimirror.serve.files import Directory, directory
 from pypimirror.serve.tree import OpenFile, Tree
 
 #: Bytes up to which a file is verified before its first byte is sent, and seconds that this may
@@ -51,11 +51,27 @@ class Files:
         project, filename = parts
         if (reason := self._nothing.believed((project, filename))) is not None:
             return text(404, reason)
-        began = time.monotonic()
+        began = answers.began(request)
         response = self._wait(request, self._link.ask(project, filename), began)
         self._figures.counts["misses", "file"] += 1
         self._figures.took(time.monotonic() - began)
         return response
+
+    def fetched(self, parts: list[str], until: float) -> Iterator[Directory]:
+        """Ask the fetcher, and yield the directories that may have the file which it brings.
+
+        There is none if it is not here at the time `until` (monotonic seconds), or to be streamed.
+        """
+        if not _can_be_asked_for(parts) or self._nothing.believed((parts[0], parts[1])) is not None:
+            return
+        question = self._link.ask(parts[0], parts[1])
+        while question.answer is None and question.wait(until):
+            if question.coming is not None and _is_large(question.coming):
+                return
+        if isinstance(question.answer, Here):
+            for tree in self._places(question, question.answer):
+                if isinstance(tree, Directory):
+                    yield tree
 
     def _wait(self, request: Request, question: Question, began: float) -> Response:
         """Wait until there is an answer, or until the file is streamed."""

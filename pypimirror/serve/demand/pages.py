@@ -85,11 +85,28 @@ class Pages:
             return response
         if (nothing := self._nothing.believed(project)) is not None:
             return text(404, nothing.reason)
-        began = time.monotonic()
+        began = answers.began(request)
         response = self._ask(request, project, began)
         self._figures.counts["misses", "page"] += 1
         self._figures.took(time.monotonic() - began)
         return response
+
+    def fetched(self, project: str, until: float) -> Directory | None:
+        """Ask the fetcher, and return the place of a page that it brings without a warning.
+
+        None if there is none at the time `until` (monotonic seconds), or if there is more to say.
+        """
+        if not can_be_a_project(project):
+            return None
+        if self._pages.believed(project) or self._nothing.believed(project):
+            return None
+        here = self._link.ask(project).wait_for_answer(until)
+        if not isinstance(here, Here) or not here.path or here.held_only or here.warning:
+            return None
+        page = _Page(store(here.path, project))
+        self._believe(project, page, here.seconds)
+        self._nothing.forget(project)
+        return page.plain
 
     def believed_tree(self, project: str | None) -> Directory | None:
         """Return the place of a page that is believed; None if the fetcher must be asked."""

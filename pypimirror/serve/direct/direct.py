@@ -1,14 +1,16 @@
 """Find the direct answer to a request: a page of a project, the root index, or a file.
 
 There is none for an address with an escape, a query or a name that is not normalised, nor for an
-absent file. The rules of the long way apply here, too: `negotiation` chooses the form of a page,
-`answers` makes its headers, `files` decides what may be opened.
+absent file. With on demand, the first process also waits a little for the fetcher (`fetch`). The
+rules of the long way apply here, too: `negotiation` chooses the form of a page, `answers` makes its
+headers, `files` decides what may be opened.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from io import FileIO
 from typing import NamedTuple, Protocol
 
@@ -51,6 +53,19 @@ class Hits(Protocol):
         """Note that the file `packages/<parts>` was sent."""
 
 
+class Misses(Protocol):
+    """Asks the fetcher for pages and files that are not here, and waits a little for them."""
+
+    def page(self, project: str) -> Directory | None:
+        """Return the tree that has the page now; None: the long way finds out more."""
+
+    def file(self, parts: list[str]) -> Iterator[Directory]:
+        """Yield the trees that may have the file `packages/<parts>` now."""
+
+    def answered(self, since: float, *, is_page: bool) -> None:
+        """Note that a request from the time `since` (monotonic seconds) got an answer."""
+
+
 class TreeHits:
     """A mirror without on demand: its tree is right."""
 
@@ -68,10 +83,13 @@ class TreeHits:
 class Direct:
     """The direct answers of a process of the web server, with the tree `tree`."""
 
-    def __init__(self, tree: Directory, hits: Hits, counts: AnswerCounts) -> None:
+    def __init__(
+        self, tree: Directory, hits: Hits, counts: AnswerCounts, misses: Misses | None = None
+    ) -> None:
         self._tree = tree
         self._hits = hits
         self._counts = counts
+        self._misses = misses
         self._kept = Kept()
 
     def find(self, head: RequestHead) -> DirectAnswer | None:
@@ -89,11 +107,46 @@ class Direct:
             self._counts.direct(is_page=page is not None)
         return answer
 
+    def can_fetch(self, head: RequestHead) -> bool:
+        """Whether `fetch` may find an answer: the request is for a page or a file on demand."""
+        if self._misses is None:
+            return False
+        page = _PAGE.fullmatch(head.target)
+        return bool(page[1]) if page else _FILE.fullmatch(head.target) is not None
+
+    def fetch(self, head: RequestHead, since: float) -> DirectAnswer | None:
+        """Ask the fetcher for what `find` did not find, and wait a little. None: as in `find`.
+
+        `since` is the time of the request in monotonic seconds.
+        """
+        assert self._misses is not None
+        answer = None
+        page, file = _PAGE.fullmatch(head.target), _FILE.fullmatch(head.target)
+        try:
+            if page:
+                tree = self._misses.page(page[1])
+                answer = None if tree is None else self._page_of(tree, head, page[1])
+            elif file:
+                parts = file[1][1:].split("/")
+                found = (self._file_of(tree, head, parts) for tree in self._misses.file(parts))
+                answer = next(filter(None, found), None)
+        except OSError:
+            return None
+        if answer is not None:
+            self._counts.answered(answer.status)
+            self._misses.answered(since, is_page=page is not None)
+        return answer
+
     def _page(self, head: RequestHead, project: str | None) -> DirectAnswer | None:
+        tree = self._hits.page_tree(project)
+        return None if tree is None else self._page_of(tree, head, project)
+
+    def _page_of(
+        self, tree: Directory, head: RequestHead, project: str | None
+    ) -> DirectAnswer | None:
         # If the preferred form exists, it does not matter whether the other form exists.
         form = negotiate(head.fields.accept, None, PAGE_NAMES)
-        tree = self._hits.page_tree(project)
-        if form is None or tree is None:
+        if form is None:
             return None
         where = (
             ("simple", PAGE_FILES[form])
@@ -115,13 +168,19 @@ class Direct:
 
     def _file(self, head: RequestHead, path: str) -> DirectAnswer | None:
         parts = path[1:].split("/")
-        file = self._tree.open("packages", *parts)
+        answer = self._file_of(self._tree, head, parts)
+        if answer is not None:
+            self._hits.file(parts)
+        return answer
+
+    def _file_of(self, tree: Directory, head: RequestHead, parts: list[str]) -> DirectAnswer | None:
+        file = tree.open("packages", *parts)
         if file is None:
             return None
+        path = "/".join(parts)
         ready = self._kept.get(path)
         if ready is None or not _is_of(ready, file.stat):
             ready = self._kept.noted(path, make(file, file_headers(file, parts[-1]), None), file)
-        self._hits.file(parts)
         return _answer(head, ready, file)
 
 

@@ -56,6 +56,11 @@ _USED = msgspec.json.Decoder(SentFiles)
 _BELIEVED = msgspec.json.Decoder(Believed)
 
 
+def _bytes_of(message: SentFiles | Believed) -> bytes:
+    data = msgspec.json.encode(message)
+    return _HEAD.pack(b"U" if isinstance(message, SentFiles) else b"B", len(data)) + data
+
+
 class Channel:
     """One end. Any number of greenlets may send; one receives."""
 
@@ -63,17 +68,17 @@ class Channel:
         self._socket = connection
         self._sending = BoundedSemaphore(1)
 
-    def send(self, message: Message) -> None:
-        """Send a message. Raises `OSError` if nobody receives it."""
+    def send(self, *messages: SentFiles | Believed) -> None:
+        """Send messages. Raises `OSError` if nobody receives them."""
         with self._sending:
-            if isinstance(message, HandedConnection):
-                head = _HEAD.pack(b"C", len(message.unread))
-                send_fds(self._socket, [head], [message.descriptor])
-                self._socket.sendall(message.unread)
-            else:
-                data = msgspec.json.encode(message)
-                kind = b"U" if isinstance(message, SentFiles) else b"B"
-                self._socket.sendall(_HEAD.pack(kind, len(data)) + data)
+            self._socket.sendall(b"".join(map(_bytes_of, messages)))
+
+    def hand_over(self, connection: HandedConnection) -> None:
+        """Send a connection. Raises `OSError` if nobody receives it."""
+        with self._sending:
+            head = _HEAD.pack(b"C", len(connection.unread))
+            send_fds(self._socket, [head], [connection.descriptor])
+            self._socket.sendall(connection.unread)
 
     def messages(self) -> Iterator[Message]:
         """Yield messages until the other end is closed. Raises `OSError` and `MsgspecError`.

@@ -23,6 +23,8 @@ MODULE = "pypimirror.serve.processes.program"
 
 #: Most messages about pages that wait for a process. It also works without them.
 _WAITING = 10_000
+#: Seconds in which such messages are gathered. An installer asks for many pages, each of them once.
+GATHER = 0.1
 
 _MEANWHILE = "the other processes serve meanwhile"
 
@@ -131,9 +133,11 @@ class Children:
 
 
 def _tell(channel: Channel, news: SimpleQueue[Believed]) -> None:
-    """Send messages as they come. A slow reader holds up only this greenlet."""
+    """Send messages soon. A slow reader holds up only this greenlet."""
     try:
         while True:
-            channel.send(news.get())
+            first = news.get()
+            gevent.sleep(GATHER)
+            channel.send(first, *(news.get() for _ in range(news.qsize())))
     except OSError:
         return  # its end is seen, too

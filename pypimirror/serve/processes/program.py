@@ -50,7 +50,7 @@ class Passing(RequestHandler):
     def go_the_long_way(self) -> Any:
         """Give the connection to the first process."""
         with contextlib.suppress(OSError):  # it is ending
-            self.channel.send(HandedConnection(self.socket.fileno(), self.rfile.peek()))
+            self.channel.hand_over(HandedConnection(self.socket.fileno(), self.rfile.peek()))
         # pywsgi reads from a connection before it closes it. Here, only this copy is closed.
         self.rfile.close()
         self.socket = None  # type: ignore[assignment]  # so that pywsgi leaves it alone

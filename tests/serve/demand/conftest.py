@@ -186,7 +186,7 @@ def program(**constants: float) -> tuple[str, str]:
         "from gevent import monkey; monkey.patch_all()",
         "import sys; from pypimirror.serve import server",
         "from pypimirror.serve.demand import demand, fetcher, files, pages, streaming, usage",
-        "from pypimirror.serve.processes import keeping",
+        "from pypimirror.serve.processes import children, keeping",
         "fetcher.PROGRAM = ('-m', 'tests.serve.demand.relay')",
         *(f"{name.replace('_', '.', 1)} = {value}" for name, value in constants.items()),
         "sys.exit(server.main())",

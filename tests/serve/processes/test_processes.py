@@ -177,7 +177,7 @@ def test_a_port_that_is_taken_is_told_once(server: Server, big_root: Path) -> No
 
 
 def test_pages_that_are_believed_are_answered_by_all(serve: Serve) -> None:  # noqa: F811
-    site = serve("--processes", "2")
+    site = serve("--processes", "2", children_GATHER=0)
     page = site.ask(PAGE)
     site.puppet.say(Here(site.puppet.hears_page().id, seconds=600))
     assert page.getresponse().status == 200
