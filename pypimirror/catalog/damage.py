@@ -24,24 +24,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from enum import Enum
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import msgspec
-from sqlalchemy import Boolean, Column, Connection, Float, Integer, LargeBinary, Table
-from sqlalchemy.exc import (
-    DatabaseError,
-    DBAPIError,
-    IntegrityError,
-    SQLAlchemyError,
-    StatementError,
-)
 
 from pypimirror.catalog.database import Catalog, CatalogError
 from pypimirror.catalog.holder import Holder
+from pypimirror.catalog.mapping import sql
+from pypimirror.catalog.mapping.connection import Connection
 from pypimirror.catalog.mapping.mapper import Record
 from pypimirror.catalog.marks import is_fit
 from pypimirror.catalog.queries import marks
-from pypimirror.catalog.schema import metadata
+from pypimirror.catalog.records import TABLES
 from pypimirror.catalog.states import (
     EXECUTORS,
     RUN_STATES,
@@ -228,27 +222,24 @@ _FITS: Mapping[str, _Test] = {
 }
 
 
-def _kinds(column: Column[Any]) -> tuple[frozenset[type], _Test | None]:
-    sort = column.type
-    if isinstance(sort, Boolean):
-        return frozenset({bool, int}), _one_of((0, 1))
-    if isinstance(sort, Integer):
-        return frozenset({int}), None
-    if isinstance(sort, Float):
-        return frozenset({float, int}), isfinite
-    return frozenset({bytes if isinstance(sort, LargeBinary) else str}), None
+def _rule(table: str, field: str, hint: Any) -> _Rule:
+    kinds: set[type] = set(get_args(hint)) or {hint}
+    fits = _FITS.get(f"{table}.{field}")
+    if bool in kinds:
+        kinds, fits = kinds | {int}, _one_of((0, 1))
+    elif float in kinds:
+        kinds, fits = kinds | {int}, isfinite
+    return _Rule(field, frozenset(kinds), fits)
 
 
-def _rule(column: Column[Any]) -> _Rule:
-    kinds, fits = _kinds(column)
-    if column.nullable:
-        kinds |= {type(None)}
-    return _Rule(column.name, kinds, _FITS.get(f"{column.table.name}.{column.name}", fits))
+def _rules(table: str, record: type[Record]) -> tuple[_Rule, ...]:
+    hints = get_type_hints(record)
+    return tuple(_rule(table, field, hints[field]) for field in record.__struct_fields__)
 
 
 #: The rules of each table, in the order of its columns.
 RULES: Mapping[str, tuple[_Rule, ...]] = {
-    table.name: tuple(map(_rule, table.columns)) for table in metadata.sorted_tables
+    table: _rules(table, record) for table, record in TABLES.items()
 }
 
 
@@ -281,7 +272,7 @@ def reported(shown: str, read: Callable[[], AbstractContextManager[Connection]])
         try:
             with read() as connection:
                 fault = str(error) if isinstance(error, marks.BadMarkError) else find(connection)
-        except (SQLAlchemyError, MemoryError):
+        except (sql.exc.SQLAlchemyError, MemoryError):
             raise error from None
         if fault is None:
             raise
@@ -290,16 +281,18 @@ def reported(shown: str, read: Callable[[], AbstractContextManager[Connection]])
 
 def _may_be_damage(error: Exception) -> bool:
     """Whether a damaged value may be the cause of an error."""
-    if isinstance(error, SQLAlchemyError):
+    exc = sql.exc
+    if isinstance(error, exc.SQLAlchemyError):
         # A value of a wrong type was read, and cannot be used in a statement.
-        is_unsent = isinstance(error, StatementError) and not isinstance(error, DBAPIError)
-        return is_unsent or isinstance(error, IntegrityError) or _undecodable(error) is not None
+        is_unsent = isinstance(error, exc.StatementError) and not isinstance(error, exc.DBAPIError)
+        is_refused = isinstance(error, exc.IntegrityError)
+        return is_unsent or is_refused or _undecodable(error) is not None
     return isinstance(error, IllegalMoveError) or not isinstance(error, PypimirrorError | OSError)
 
 
-def _undecodable(error: SQLAlchemyError) -> str | None:
+def _undecodable(error: sql.exc.SQLAlchemyError) -> str | None:
     """Return the message of SQLite's driver about text that is not UTF-8; None for other errors."""
-    cause = error.orig if isinstance(error, DatabaseError) else None
+    cause = error.orig if isinstance(error, sql.exc.DatabaseError) else None
     return str(cause) if "decode to UTF-8" in str(cause) else None
 
 
@@ -308,17 +301,17 @@ def as_error(shown: str, fault: str) -> CatalogError:
     return CatalogError(f"catalog {shown}: is damaged: {fault}. {REMEDY}")
 
 
-def check(table: Table, records: Iterable[Record], shown: str) -> None:
+def check(table: str, records: Iterable[Record], shown: str) -> None:
     """Raise `CatalogError` if one of these records of a table has a damaged value.
 
     The fields of a record begin with the table's columns, in the same order.
     """
-    rules = RULES[table.name]
+    rules = RULES[table]
     rows = list(map(msgspec.structs.astuple, records))
     if all(map(_Rule.allows_all, rules, zip(*rows, strict=True))):
         return
     for row in rows:
-        if (fault := _fault_of(table.name, rules, row)) is not None:
+        if (fault := _fault_of(table, rules, row)) is not None:
             raise as_error(shown, fault)
 
 
@@ -331,7 +324,7 @@ def find(connection: Connection, *, at_most: int | None = None) -> str | None:
         rules = RULES[name]
         try:
             fault = _fault_in(connection, name, rules)
-        except DatabaseError as error:
+        except sql.exc.DatabaseError as error:
             fault = _undecodable(error)
             if fault is None:
                 raise

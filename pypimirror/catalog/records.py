@@ -18,6 +18,7 @@ reads a field 30 times faster. Annotations are values here and not texts, becaus
 them in each process, and would have to compile each text.
 """
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from sqlalchemy import BigInteger, Integer, SmallInteger
@@ -295,6 +296,16 @@ class DayRecord(Record, frozen=True):
     downloaded: int  #: bytes, of all runs
     failures: str  #: JSON object: the most failures that one run had, by reason
 
+
+#: The record of each table.
+TABLES: Mapping[str, type[Record]] = {
+    "projects": ProjectRecord, "files": FileRecord, "refusals": RefusalRecord,
+    "lists": ListRecord, "marks": MarkRecord, "requirements": RequirementRecord,
+    "needs": NeedRecord, "asked": AskedRecord, "summaries": SummaryRecord,
+    "dependents": DependentRecord, "runs": RunRecord, "leases": LeaseRecord,
+    "workers": WorkerRecord, "claims": ClaimRecord, "stages": StageRecord,
+    "failures": FailureRecord, "days": DayRecord,
+}  # fmt: skip
 
 # Records with some columns of a table
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sqlalchemy import *  # noqa: F403
+    from sqlalchemy import exc as exc
 else:
 
     def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from pypimirror.catalog import damage, schema
+from pypimirror.catalog import damage
 from pypimirror.catalog.queries import files
 from pypimirror.catalog.records import FileRecord, ProjectFile, ProjectRecord
 from pypimirror.catalog.states import PROVEN, State
@@ -46,7 +46,7 @@ def absent(run: Run, held: Iterable[tuple[F, str]]) -> list[tuple[F, Problem]]:
     sizes = dict(zip(asked, many.ask(run.storage, run.storage.size, list(asked)), strict=True))
     found = ((row, _lacking(row, project, sizes)) for row, project in held)
     wrong = [(row, problem) for row, problem in found if problem is not None]
-    damage.check(schema.files, [row for row, _ in wrong], run.catalog.shown)
+    damage.check("files", [row for row, _ in wrong], run.catalog.shown)
     return wrong
 
 

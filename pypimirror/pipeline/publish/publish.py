@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from pypimirror.catalog import damage, schema
+from pypimirror.catalog import damage
 from pypimirror.catalog.marks import FORMATS, ROOT_INDEX, STALE
 from pypimirror.catalog.queries import files, marks, projects, totals, withdrawals
 from pypimirror.catalog.queries.browsing import summaries as noting
@@ -73,8 +73,8 @@ def _publish(run: Run, rows: Sequence[ProjectRecord]) -> None:
     with run.catalog.read() as connection:
         held = contents.held_by(connection, [row.id for row in rows])
         known = noting.sources(connection, written_before) if written_before else {}
-    damage.check(schema.projects, rows, run.catalog.shown)
-    damage.check(schema.files, (file for each in held.values() for file in each), run.catalog.shown)
+    damage.check("projects", rows, run.catalog.shown)
+    damage.check("files", (file for each in held.values() for file in each), run.catalog.shown)
     held = presence.without_absent(run, rows, held)
     fresh = [contents.page_of(run, row, held[row.id]) for row in rows]
     pairs = list(zip(rows, fresh, strict=True))
