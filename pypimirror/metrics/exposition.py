@@ -17,6 +17,7 @@ from pypimirror import __version__
 from pypimirror.catalog import inspection
 from pypimirror.catalog.database import CatalogError
 from pypimirror.catalog.queries import entries, statistics, totals, withdrawals
+from pypimirror.catalog.queries.history import failing
 from pypimirror.catalog.states import COMPLETED
 from pypimirror.config.settings import Config
 from pypimirror.domain.model import Reason
@@ -160,7 +161,7 @@ def _runs(figures: _Figures, connection: Connection, now: float) -> None:
         told = "Bytes that the run downloaded."
         size = counts.get("bytes_downloaded", 0)
         figures.set("last_run_downloaded_bytes", told, size, command=command)
-        found = statistics.failures_by_reason(connection, row.id)
+        found = failing.by_reason(connection, [row.id])
         denied = counts.get("files_denied", 0)
         told = "Files that a policy of the upstream keeps back; they are no failures."
         figures.set("last_run_denied", told, denied, command=command)

@@ -8,15 +8,16 @@ after each verification. All other queries are bounded or use an index; see also
 from __future__ import annotations
 
 import time
-
-from sqlalchemy import Connection, func, select
+from typing import Any
 
 from pypimirror.catalog.figures.statistics import AGES, Statistics
-from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping import mapper, prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
+from pypimirror.catalog.mapping.prepared import statement
 from pypimirror.catalog.marks import STATISTICS
-from pypimirror.catalog.queries import marks
+from pypimirror.catalog.queries import marks, runs
+from pypimirror.catalog.queries.projects import is_in
 from pypimirror.catalog.records import RunRecord
-from pypimirror.catalog.schema import IS_DENIED, failures, files, lists, projects, runs
 from pypimirror.catalog.states import COMPLETED, DENIED, OPEN, PROVEN, RUNNING, State
 from pypimirror.system.clock import DAY
 
@@ -27,10 +28,7 @@ MOST = 1_000_000
 def take(connection: Connection, now: float) -> Statistics:
     """Count everything."""
     began = time.monotonic()
-    c = files.c
-    columns = [func.count().filter(c.proven_at >= now - days * DAY) for days in AGES]
-    query = select(c.state, func.count(), func.min(c.proven_at), *columns)
-    rows = list(connection.execute(query.group_by(c.state)))
+    rows = prepared.rows(connection, _by_state(), {f"d{days}": now - days * DAY for days in AGES})
     held = [row for row in rows if row[0] in PROVEN]
     found = {row[0]: row[1] for row in rows}
     proofs = [row[2] for row in held if row[2] is not None]
@@ -43,6 +41,14 @@ def take(connection: Connection, now: float) -> Statistics:
         },
         took=time.monotonic() - began,
     )
+
+
+@statement
+def _by_state() -> sql.Select[Any]:
+    c, count = tables.files.c, sql.func.count
+    recent = [count().filter(c.proven_at >= sql.bindparam(f"d{days}")) for days in AGES]
+    query = sql.select(c.state, count(), sql.func.min(c.proven_at), *recent)
+    return query.group_by(c.state)
 
 
 def keep(connection: Connection, figures: Statistics) -> None:
@@ -60,21 +66,26 @@ def backlog(connection: Connection, most: int = MOST) -> dict[str, int]:
     found = dict.fromkeys((*(state.label for state in sorted(OPEN)), DENIED), 0)
     if not backlog_projects(connection):  # at the end of most runs
         return found
-    waiting = (
-        select(files.c.state, IS_DENIED.label("denied"))
-        .join(projects)
-        .where(
-            projects.c.has_work.is_(True),
-            files.c.state.in_(list(OPEN)),
-            files.c.removal_cause.is_(None),
-        )
-        .limit(most)
-        .subquery()
-    )
-    by = waiting.c.state, waiting.c.denied
-    for state, denied, number in connection.execute(select(*by, func.count()).group_by(*by)):
+    for state, denied, number in prepared.rows(connection, _backlog(), {"most": most}):
         found[DENIED if denied else State(state).label] = number
     return found
+
+
+@statement
+def _backlog() -> sql.Select[Any]:
+    has_work = tables.projects.c.has_work.is_(True)
+    columns = (tables.files.c.state, tables.IS_DENIED.label("denied"))
+    found = _first(sql.select(*columns).where(has_work))
+    by = found.c.state, found.c.denied
+    return sql.select(*by, sql.func.count()).group_by(*by)
+
+
+def _first(query: sql.Select[Any]) -> sql.Subquery:
+    """Return the first `most` files among those of a query that have work to do."""
+    files = tables.files
+    query = query.join_from(files, tables.projects)
+    is_open = (is_in(OPEN), files.c.removal_cause.is_(None))
+    return query.where(*is_open).limit(sql.bindparam("most", type_=sql.Integer())).subquery()
 
 
 def waiting(connection: Connection, most: int = MOST) -> int:
@@ -82,58 +93,68 @@ def waiting(connection: Connection, most: int = MOST) -> int:
 
     Files that a policy of the upstream keeps back do not count.
     """
-    those = (
-        select(files.c.id)
-        .join(projects)
-        .where(
-            files.c.next_try.is_not(None),
-            files.c.state.in_(list(OPEN)),
-            files.c.removal_cause.is_(None),
-            IS_DENIED == 0,
-            projects.c.has_work.is_not(True),
-        )
-        .limit(most)
-        .subquery()
-    )
-    return connection.scalar(select(func.count()).select_from(those)) or 0
+    return prepared.value(connection, _waiting(), {"most": most}) or 0
+
+
+@statement
+def _waiting() -> sql.Select[Any]:
+    files = tables.files
+    is_idle = tables.projects.c.has_work.is_not(True)
+    waits = (files.c.next_try.is_not(None), tables.IS_DENIED == 0, is_idle)
+    return sql.select(sql.func.count()).select_from(_first(sql.select(files.c.id).where(*waits)))
 
 
 def backlog_projects(connection: Connection) -> int:
     """Return the number of projects with work to do."""
-    query = select(func.count()).select_from(projects).where(projects.c.has_work.is_(True))
-    return connection.scalar(query) or 0
+    return prepared.value(connection, _backlog_projects(), {}) or 0
+
+
+@statement
+def _backlog_projects() -> sql.Select[Any]:
+    has_work = tables.projects.c.has_work.is_(True)
+    return sql.select(sql.func.count()).select_from(tables.projects).where(has_work)
 
 
 def last_complete_sync(connection: Connection) -> RunRecord | None:
     """Return the newest sync of the whole selection that completed."""
-    query = select(runs).where(
-        runs.c.command == "sync",
-        runs.c.state == COMPLETED,
-        runs.c.arguments == "[]",
-        runs.c.retry_of.is_(None),
-    )
-    return mapper.first(connection, query.order_by(runs.c.id.desc()), RunRecord)
+    return mapper.read_first(connection, _last_complete_sync(), RunRecord, {})
+
+
+@statement
+def _last_complete_sync() -> sql.Select[Any]:
+    c = tables.runs.c
+    is_whole = (c.arguments == "[]", c.retry_of.is_(None))
+    return runs.newest(c.command == "sync", c.state == COMPLETED, *is_whole)
 
 
 def last_ended(connection: Connection, command: str) -> RunRecord | None:
     """Return the newest run of a command that has ended."""
-    query = select(runs).where(runs.c.command == command, runs.c.state != RUNNING)
-    return mapper.first(connection, query.order_by(runs.c.id.desc()), RunRecord)
+    return mapper.read_first(connection, _last_ended(), RunRecord, {"command": command})
+
+
+@statement
+def _last_ended() -> sql.Select[Any]:
+    c = tables.runs.c
+    return runs.newest(c.command == sql.bindparam("command"), c.state != RUNNING)
 
 
 def running(connection: Connection) -> int:
     """Return how many runs have not ended, as far as is known."""
-    query = select(func.count()).select_from(runs).where(runs.c.state == RUNNING)
-    return connection.scalar(query) or 0
+    return prepared.value(connection, _running(), {}) or 0
 
 
-def failures_by_reason(connection: Connection, run_id: int) -> dict[str, int]:
-    """Return the number of failures of a run, by reason."""
-    query = select(failures.c.reason, func.count()).where(failures.c.run_id == run_id)
-    return {row[0]: row[1] for row in connection.execute(query.group_by(failures.c.reason))}
+@statement
+def _running() -> sql.Select[Any]:
+    runs = tables.runs
+    return sql.select(sql.func.count()).select_from(runs).where(runs.c.state == RUNNING)
 
 
 def serials(connection: Connection) -> dict[str, int]:
     """Return the last known serial of each upstream's list, if it has one."""
-    query = select(lists.c.upstream, lists.c.serial).where(lists.c.serial.is_not(None))
-    return {row[0]: row[1] for row in connection.execute(query)}
+    return {row[0]: row[1] for row in prepared.rows(connection, _serials(), {})}
+
+
+@statement
+def _serials() -> sql.Select[Any]:
+    c = tables.lists.c
+    return sql.select(c.upstream, c.serial).where(c.serial.is_not(None))

@@ -8,14 +8,16 @@ transaction that notes the page. All other files are few and have an index. Coun
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, case, func, select, union
-
+from pypimirror.catalog.mapping import prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
+from pypimirror.catalog.mapping.prepared import statement
 from pypimirror.catalog.marks import HELD
 from pypimirror.catalog.mirror_totals import Totals as Totals
 from pypimirror.catalog.queries import marks
+from pypimirror.catalog.queries.projects import is_in
 from pypimirror.catalog.records import FileRecord, ProjectRecord
-from pypimirror.catalog.schema import IS_DENIED, IS_LEAVING, IS_WITHDRAWN, files, projects
 from pypimirror.catalog.states import DENIED, OPEN, PROVEN, WORDS, State
 
 
@@ -62,25 +64,34 @@ def change(
 
 def by_state(connection: Connection) -> tuple[dict[str, int], int]:
     """Return the number of files by the word for their state, and the bytes of proven files."""
-    columns = files.c.id, files.c.state, files.c.size, IS_DENIED.label("denied")
-    is_open = files.c.state.in_(list(OPEN))
-    unfinished = union(
-        select(*columns).join(projects).where(projects.c.has_work.is_(True), is_open),
-        select(*columns).where(files.c.next_try.is_not(None), is_open),
-        select(*columns).where(IS_LEAVING, is_open),
-    ).subquery()
-    # Only proven files: an upstream may claim sizes whose sum is too large for a column.
-    proven = case((unfinished.c.state == State.VERIFIED, unfinished.c.size))
-    by = unfinished.c.state, unfinished.c.denied
     found, verified = dict.fromkeys(WORDS, 0), 0
-    for state, denied, number, size in connection.execute(
-        select(*by, func.count(), func.sum(proven)).group_by(*by)
-    ):
+    for state, denied, number, size in prepared.rows(connection, _unfinished(), {}):
         found[DENIED if denied else State(state).label] = number
         verified += int(size or 0)
     whole = held(connection)
     found[State.PUBLISHED.label] = whole.files
     found[State.LINKED.label] = whole.linked
-    withdrawn = select(func.count()).select_from(files).where(IS_WITHDRAWN)
-    found[State.WITHDRAWN.label] = connection.scalar(withdrawn) or 0
+    found[State.WITHDRAWN.label] = prepared.value(connection, _withdrawn(), {}) or 0
     return found, whole.size + verified
+
+
+@statement
+def _unfinished() -> sql.Select[Any]:
+    files, has_work = tables.files, tables.projects.c.has_work.is_(True)
+    columns = (files.c.id, files.c.state, files.c.size, tables.IS_DENIED.label("denied"))
+    query = sql.select(*columns).where(is_in(OPEN))
+    # Each has an index.
+    found = sql.union(
+        query.join_from(files, tables.projects).where(has_work),
+        query.where(files.c.next_try.is_not(None)),
+        query.where(tables.IS_LEAVING),
+    ).subquery()
+    # Only proven files: an upstream may claim sizes whose sum is too large for a column.
+    proven = sql.case((found.c.state == int(State.VERIFIED), found.c.size))
+    by = found.c.state, found.c.denied
+    return sql.select(*by, sql.func.count(), sql.func.sum(proven)).group_by(*by)
+
+
+@statement
+def _withdrawn() -> sql.Select[Any]:
+    return sql.select(sql.func.count()).select_from(tables.files).where(tables.IS_WITHDRAWN)
