@@ -64,7 +64,7 @@ def pypi_address() -> str:
 
 def upstream_name(url: str) -> str:
     """Return a name for an upstream, made from its host."""
-    host = urlsplit(url).netloc.rpartition("@")[2].lower()
+    host = url.partition("://")[2].partition("/")[0].rpartition("@")[2].lower()
     return re.sub(r"[^a-z0-9._-]+", "-", host).strip("._-") or "upstream"
 
 
@@ -125,7 +125,9 @@ class UpstreamSection(LoginKeys, WayKeys):
     """An index that is mirrored. There may be several; the first that has a project owns it."""
 
     name: str = Field(
-        "pypi", pattern=(r"[a-z0-9][a-z0-9._-]*", _NAME), description="Its name in messages."
+        "pypi",
+        pattern=(r"[a-z0-9][a-z0-9._-]*", _NAME),
+        description="Its name in messages. Default: the host in `url`.",
     )
     kind: Literal["simple", "links"] = Field(
         "simple",
@@ -195,14 +197,14 @@ class UpstreamSection(LoginKeys, WayKeys):
     @model_validator(mode="before")
     @classmethod
     def _default_is_pypi(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or ("url" in values and "hosts" in values):
+        if not isinstance(values, dict):
             return values
-        if not str(values.get("url", "https:")).startswith("https:"):
-            return values
-        values = {"url": pypi_address(), **values}
-        if values["url"] == pypi_address():
-            values = {"hosts": ("*",), **values}
-        return values
+        url = values.get("url")
+        may_be = url is None or str(url).startswith("https:")
+        address = pypi_address() if may_be and not {"url", "name", "hosts"} <= values.keys() else ""
+        if url in (None, address):  # its files have a host of their own
+            return {"url": address, "hosts": ("*",), **values}
+        return {"name": upstream_name(str(url)), **values}
 
 
 class VerifySection(Model):

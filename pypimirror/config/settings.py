@@ -99,7 +99,7 @@ class Config(Model):
         if not names:
             raise ValueError("upstream: at least one is needed")
         if len(set(names)) != len(names):
-            raise ValueError("upstream: two upstreams have the same name")
+            raise ValueError("upstream: two upstreams have the same name; set name in each")
         if sum(upstream.authoritative for upstream in self.upstream) > 1:
             raise ValueError("upstream: only one can be authoritative")
         return self

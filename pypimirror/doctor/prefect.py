@@ -33,12 +33,13 @@ def check(api: str | None, config: Config | None = None) -> Iterator[Finding]:
         yield skipped("prefect", "not used: no API is configured")
         return
     shown = without_login(api)
+    starts = up is not None and api == up[1]
     try:
         theirs = str(_ask(api, "admin/version"))
         yield _version(shown, theirs)
-        yield from _deployments(api, config)
+        yield from _deployments(api, config, starts=starts)
     except NoAnswerError as error:
-        yield _no_answer(shown, error, starts=up is not None and api == up[1])
+        yield _no_answer(shown, error, starts=starts)
 
 
 def _no_answer(api: str, error: NoAnswerError, *, starts: bool) -> Finding:
@@ -65,7 +66,7 @@ def _version(api: str, theirs: str) -> Finding:
     return ok("prefect", f"{api}: Prefect {theirs}")
 
 
-def _deployments(api: str, config: Config | None) -> Iterator[Finding]:
+def _deployments(api: str, config: Config | None, *, starts: bool) -> Iterator[Finding]:
     flows = {"name": {"any_": _FLOWS}}
     found = _ask(api, "deployments/filter", {"flows": flows, "deployments": _IS_OURS})
     if not found:
@@ -85,7 +86,9 @@ def _deployments(api: str, config: Config | None) -> Iterator[Finding]:
             yield ok("prefect worker", f"{len(online)} for the work pool {pool}")
         else:
             places = LIMIT if config is None else limit(config)
-            remedy = f"prefect worker start --pool {pool} --limit {places}"
+            remedy = f"Start one: 'prefect worker start --pool {pool} --limit {places}'"
+            if starts:
+                remedy = "Wait until pypimirror up has started it, or read what up prints of it"
             yield warning("prefect worker", f"none for the work pool {pool} is online", remedy)
 
 

@@ -223,3 +223,19 @@ def test_a_project_that_clients_may_ask_for_is_explained(run: Command, mirror: M
     assert "no entry names the project; clients may ask for it (on_demand.projects: 's*'" in fact
     fact = run("explain", "idna", "--json").json["fact"]
     assert "clients may not ask for it (on_demand.projects: no entry names" in fact
+
+
+def test_what_to_do_about_a_project_that_is_not_mirrored_is_said(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    offer(simulator, "six", "1.0")
+    assert "name that index in a further [[upstream]]" in run("explain", "nobody").out
+    assert "[[upstream]]" not in run("explain", "six").out
+    mirror.select("six", exclude=["idna"])
+    assert (
+        "add its name to projects in [select]; then 'pypimirror sync'"
+        in run("explain", "nobody").out
+    )
+    mirror.sections["select"] = {}
+    mirror.select(exclude=["idna"])
+    assert "remove that entry from exclude in [select]" in run("explain", "idna").out

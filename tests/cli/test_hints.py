@@ -56,6 +56,8 @@ def test_a_program_beside_python_is_told_with_its_path(
 ) -> None:
     own = Path(sys.executable).with_name("prefect")
     assert own.exists() and hints.beside("prefect") == str(own)
+    told = hints.typed("Start one: 'prefect worker start', or use 'pypimirror up'")
+    assert f"'{own} worker start'" in told and "pypimirror up" in told
     monkeypatch.setenv("PATH", str(own.parent))
     assert hints.beside("prefect") == "prefect"
     assert hints.beside("absent") == "absent"

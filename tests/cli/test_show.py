@@ -46,7 +46,7 @@ def test_a_sync_tells_what_it_did_and_what_is_there_now() -> None:
     counts |= {"files_failed": 3, "bytes_downloaded": 10}
     assert ended(Totals(1, 1, 10, 2), "incomplete", **counts) == [
         "projects  3 seen, 1 changed",
-        "files     4 on changed pages, 1 downloaded (10 B), 3 failed",
+        "files     4 on the pages read, 1 downloaded (10 B), 3 failed",
         "pages     2 written",
         "mirror    1 file of 1 project, 10 B, and 2 more at the upstream",
     ]

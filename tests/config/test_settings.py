@@ -290,6 +290,26 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     assert len(message.splitlines()) == 3
 
 
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("", "pypi"),
+        (f'url = "{PYPI_SIMPLE_ENDPOINT}"', "pypi"),
+        ('url = "https://packages.Example.org:8443/simple/"', "packages.example.org-8443"),
+        ('url = "http://me:secret@127.0.0.1/simple/"', "127.0.0.1"),
+        ('url = "http://[::1]:8080/simple/"', "1-8080"),
+        ('url = "file:///srv/index/"', "upstream"),
+        ('url = "http://127.0.0.1/"\nname = "own"', "own"),
+    ],
+)
+def test_an_upstream_without_a_name_is_called_by_its_host(
+    tmp_path: Path, key: str, name: str
+) -> None:
+    file = tmp_path / "pypimirror.toml"
+    file.write_text(f"[[upstream]]\n{key}\n")
+    assert load(file).upstream[0].name == name
+
+
 def test_upstreams_need_names_of_their_own(tmp_path: Path) -> None:
     two = "[[upstream]]\nname = 'a'\nurl = 'http://127.0.0.1/'\n" * 2
     assert "two upstreams have the same name" in fault(two, tmp_path)

@@ -400,7 +400,7 @@ def test_shards_need_their_deployment_and_places(
         found = {each.name: each for each in prefect.check(api, mirror.config)}
     assert found["prefect deployments"].state.value == state
     assert found["prefect worker"].remedy == (
-        f"prefect worker start --pool pypimirror --limit {6 + shards}"
+        f"Start one: 'prefect worker start --pool pypimirror --limit {6 + shards}'"
     )
 
 

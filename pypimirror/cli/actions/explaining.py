@@ -28,9 +28,21 @@ def _show(found: Explanation, config: Config) -> None:
         if found.verdict.selected and found.upstream is not None:
             behind = "; upstreams after it are not asked" if len(config.upstream) > 1 else ""
             out.print(f"  the page of {found.upstream} has no files{behind}", markup=False)
-        return
-    table.show(_FILES, map(_row, found.files))
+    else:
+        table.show(_FILES, map(_row, found.files))
+    if not found.verdict.selected and (step := _NEXT.get(found.verdict.rule)):
+        out.print(step, markup=False)
 
+
+#: What to do about a project that is not mirrored, by the rule that leaves it out.
+_NEXT = {
+    "upstream": "Check the name. If another index has the project, name that index in a further "
+    "[[upstream]].",
+    "select.projects": "To mirror it, add its name to projects in [select]; then "
+    "'pypimirror sync'.",
+    "select.exclude": "To mirror it, remove that entry from exclude in [select]; then "
+    "'pypimirror sync'.",
+}
 
 _FILES = (
     Column("file"),

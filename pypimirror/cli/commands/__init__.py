@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from pypimirror.cli.app import app as app
-from pypimirror.cli.commands import inspecting, mirroring, operating, quarantining
+from pypimirror.cli.commands import inspecting, meant, mirroring, operating, quarantining
+from pypimirror.cli.display.output import err
 from pypimirror.cli.errors import WrongUse
 
 #: The modules with the commands, in the order of `--help`. Importing one registers its commands.
@@ -25,4 +28,18 @@ def run() -> object:
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     except _UsageError as error:
-        raise WrongUse(str(error), error.show) from error  # type: ignore[attr-defined]
+        raise _wrong_use(error) from error
+
+
+def _wrong_use(error: Any) -> WrongUse:
+    """Return what a person is told about an error of typer."""
+    command = error.ctx.info_name if error.ctx is not None else ""
+    hint = meant.instead(command, str(error))
+
+    def show() -> None:
+        error.show()
+        if hint:
+            err.print(hint, markup=False)
+
+    said = str(error)
+    return WrongUse(f"{said.rstrip('.')}. {hint}" if hint else said, show)

@@ -2,7 +2,8 @@
 
 Messages name commands in quotes, such as 'pypimirror retry'. They know neither the path that the
 program was called by nor its `--config`. This module adds both when a message is printed for
-people. JSON documents keep the messages unchanged.
+people, and the path to commands such as 'prefect server start'. JSON documents keep the messages
+unchanged.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import shutil
 import sys
 
 NAME = "pypimirror"
+_PREFECT = "prefect"
 
-_COMMAND = re.compile(rf"'{NAME} ([a-z][^'\n]*)'")
+_COMMAND = re.compile(rf"'({NAME}|{_PREFECT}) ([a-z][^'\n]*)'")
 
 
 def command(arguments: str) -> str:
@@ -26,9 +28,13 @@ def command(arguments: str) -> str:
 
 def typed(text: str) -> str:
     """Return a message with each quoted command replaced by one that works here."""
-    if f"'{NAME} " not in text:  # most messages name none
+    if f"'{NAME} " not in text and f"'{_PREFECT} " not in text:  # most messages name none
         return text
-    return _COMMAND.sub(lambda found: f"'{command(found[1])}'", text)
+    return _COMMAND.sub(lambda found: f"'{_typed(*found.groups())}'", text)
+
+
+def _typed(program: str, arguments: str) -> str:
+    return command(arguments) if program == NAME else f"{beside(program)} {arguments}"
 
 
 def beside(program: str) -> str:

@@ -64,8 +64,8 @@ def summary(result: Summary, directory: Path | None) -> None:
 def counted(result: Summary) -> Iterator[str]:
     """Yield lines that say what a sync has done, and what the mirror holds now.
 
-    The counts are about changed projects. If nothing changed, one sentence replaces them: a list
-    of zeros would look like an empty mirror.
+    If nothing changed, one sentence replaces the counts: a list of zeros would look like an empty
+    mirror.
     """
     counts = result.counts
     if result.state == states.COMPLETED and not any(counts[name] for name in _DONE):
@@ -73,7 +73,7 @@ def counted(result: Summary) -> Iterator[str]:
     else:
         yield f"projects  {counts['projects_seen']} seen, {counts['projects_changed']} changed"
         done = {
-            "on changed pages": "files_found",
+            "on the pages read": "files_found",
             "linked at the upstream": "files_linked",
             f"downloaded ({amount(counts['bytes_downloaded'])})": "files_downloaded",
             "verified": "files_verified",
