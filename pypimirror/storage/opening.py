@@ -6,6 +6,7 @@ added only here.
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +34,12 @@ def open_storage(
 
 def has_pages(directory: Path, bucket: Bucket | None) -> bool:
     """Whether a mirror has a root index, or pages without one. Raises `StorageError`."""
+    if bucket is None:  # a run that reached no upstream leaves an empty directory
+        try:
+            with os.scandir(directory / "simple") as entries:
+                return next(entries, None) is not None
+        except OSError:
+            return False
     return open_storage(Workspace(directory), None, bucket).has("simple")
 
 

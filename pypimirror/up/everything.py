@@ -31,6 +31,8 @@ STOPPED = {"worker": 6.5, "deploy": 6.5, "web": 7.5, "server": 9.0}
 ALL_GONE = 9.5
 #: Seconds that a killed process gets to end.
 KILLED = 2.0
+#: Seconds between two looks for news.
+NEWS = 10.0
 
 log = logging.getLogger("pypimirror.up")
 
@@ -47,15 +49,16 @@ class RunningParts:
         self._supervisors: dict[str, Supervisor] = {}
         self._keepers: list[asyncio.Task[None]] = []
 
-    async def run(self, announce: Callable[[], None]) -> bool:
+    async def run(self, announce: Callable[[], None], news: Callable[[], None]) -> bool:
         """Start everything, call `announce` when it is ready, and run until a signal.
 
+        From then on, `news` is called again and again, in another thread: it says what happened.
         Returns whether everything ended in order, which a second Ctrl-C prevents. Raises
         `GaveUpError` when a part keeps failing, after it has stopped the others.
         """
         adopt_orphans()
         with self._signals():
-            starting = self._watched(self._start(announce))
+            starting = self._watched(self._start(announce, news))
             await self._asked.wait()
             starting.cancel()
             await asyncio.wait({starting})
@@ -98,7 +101,7 @@ class RunningParts:
         pids = (supervisor.pid for supervisor in self._supervisors.values())
         return {pid for pid in pids if pid is not None}
 
-    async def _start(self, announce: Callable[[], None]) -> None:
+    async def _start(self, announce: Callable[[], None], news: Callable[[], None]) -> None:
         kept = [self._keep(part) for part in (self.parts.web, self.parts.server) if part]
         if self.parts.server:
             await self._supervisors["server"].ready.wait()
@@ -109,6 +112,9 @@ class RunningParts:
         await self._first_sync()
         announce()
         notify("READY=1")
+        while True:
+            await asyncio.sleep(NEWS)
+            await asyncio.to_thread(news)
 
     def _supervise(self, part: Part) -> Supervisor:
         self._supervisors[part.name] = Supervisor(part)
@@ -145,6 +151,7 @@ class RunningParts:
     async def _stop(self) -> None:
         """Stop everything, in order and in time; at once after a second Ctrl-C."""
         notify("STOPPING=1")
+        log.info("ending all parts, which takes up to %.0f s; Ctrl-C ends them at once", ALL_GONE)
         for supervisor in self._supervisors.values():
             supervisor.retire()
         stopping = asyncio.create_task(self._stop_in_order())
@@ -160,6 +167,7 @@ class RunningParts:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
         reap(())
+        log.info("all parts have ended")
 
     async def _stop_in_order(self) -> None:
         loop = asyncio.get_running_loop()

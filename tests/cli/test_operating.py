@@ -8,13 +8,14 @@ from typing import NoReturn
 import pytest
 
 from pypimirror.cli.actions import operating
+from pypimirror.cli.actions.run_news import RunNews
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.run import Run
 from pypimirror.up.parts import Part, Parts
 from tests.mirror import Mirror, offer
-from tests.simulator import Simulator
+from tests.simulator import Simulator, Status
 
 
 def interrupted(run: Run) -> NoReturn:
@@ -43,3 +44,28 @@ def test_it_says_what_an_interrupted_sync_has_left(
 def test_a_catalog_that_cannot_be_read_is_for_the_parts_to_report(mirror: Mirror) -> None:
     mirror.configure(mirror={"catalog": "postgresql+psycopg://nobody@127.0.0.1:9/none"})
     assert operating.unfinished(mirror.config) == 0
+
+
+def test_it_says_which_sync_did_not_complete_once_and_when_one_does_again(
+    mirror: Mirror, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="pypimirror.up")
+    news = RunNews(mirror.config)
+    news.tell()  # there is no catalog yet
+    with simulator.refusing():
+        failed = mirror.sync(sound=False)
+    (file,) = offer(simulator, "six", "1.0")
+    simulator.fault(file, Status(404))
+    incomplete = mirror.sync(sound=False)
+    simulator.heal()
+    for _ in range(2):
+        news.tell()
+    done = mirror.sync()
+    mirror.sync()
+    news.tell()
+    told = (each for each in caplog.records if each.name == "pypimirror.up")
+    first, second, last = (each.getMessage() for each in told)
+    assert first.startswith(f"sync {failed.run} failed: no upstream answered")
+    assert second.startswith(f"sync {incomplete.run} is incomplete with 1 failure; 'pypimirror ")
+    assert f"runs show {incomplete.run}'" in second
+    assert last == f"sync {done.run} completed"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from pypimirror.domain.model import Reason
+from pypimirror.storage.opening import has_pages
 from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, offer, reasons
 from tests.pipeline.conftest import MakeMirror
@@ -117,6 +118,21 @@ def test_when_no_upstream_answers_the_run_has_failed_and_says_the_way_out(
     assert "[[upstream]]" in result.message
     assert result.failures
     assert mirror.served() == before
+
+
+@LISTS
+def test_a_first_run_without_an_upstream_does_not_publish_an_empty_index(
+    make_mirror: MakeMirror, simulator: Simulator, projects: list[str]
+) -> None:
+    offer(simulator, "six", "1.0")
+    offer(simulator, "idna", "1.0")
+    mirror = make_mirror(simulator, select={"projects": projects})
+    with simulator.refusing():
+        result = mirror.sync(sound=False)
+    assert (result.state, result.counts["pages_written"]) == ("failed", 0)
+    assert not has_pages(mirror.root, None)
+    assert mirror.sync().state == "completed"
+    assert has_pages(mirror.root, None)
 
 
 @LISTS

@@ -57,7 +57,7 @@ def part(directory: Path, code: str, name: str = "part") -> Part:
 def main() -> int:
     directory, codes = Path(sys.argv[1]), json.loads(sys.argv[2])
     made = {name: part(directory, code, name) for name, code in codes.items()}
-    (directory / "mirror/simple").mkdir(parents=True)  # not empty: no first sync
+    (directory / "mirror/simple/six").mkdir(parents=True)  # not empty: no first sync
     parts = Parts(
         api="http://127.0.0.1:9/api",
         web_url="",
@@ -70,7 +70,7 @@ def main() -> int:
     config = Config.model_validate({"mirror": {"directory": directory / "mirror"}})
     running = RunningParts(parts, config)
     try:
-        in_order = asyncio.run(running.run(lambda: print("ready", flush=True)))
+        in_order = asyncio.run(running.run(lambda: print("ready", flush=True), lambda: None))
     except GaveUpError as error:
         print(error)
         return 3

@@ -157,6 +157,6 @@ def test_an_empty_mirror_gets_its_first_sync_whatever_the_schedule(
         parts = Parts(url, "", None, None, nothing, nothing)
         asyncio.run(RunningParts(parts, config)._first_sync())
         assert api.made == ["/api/deployments/adhoc/create_flow_run"]
-        (tmp_path / "mirror/simple").mkdir(parents=True)
+        (tmp_path / "mirror/simple/six").mkdir(parents=True)
         asyncio.run(RunningParts(parts, config)._first_sync())
         assert len(api.made) == 1, "it is not empty any more"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pypimirror.catalog.database import Catalog, SQLAlchemyError, is_absent
 from pypimirror.catalog.queries import projects, runs
+from pypimirror.cli.actions.run_news import RunNews
 from pypimirror.cli.display import hints
 from pypimirror.cli.display.output import out, print_json
 from pypimirror.cli.errors import Exit
@@ -59,8 +60,11 @@ def run_up(
         parts = plan(config, file or DEFAULT_FILE, web=web, server=server)
         held.name(without_login(parts.api))
         machine = RunningParts(parts, config)
+        news = RunNews(config)
         in_order = asyncio.run(
-            machine.run(lambda: _announce(parts, config, left, as_json=as_json, quiet=quiet))
+            machine.run(
+                lambda: _announce(parts, config, left, as_json=as_json, quiet=quiet), news.tell
+            )
         )
     return Exit.DONE if in_order else Exit.INTERRUPTED
 

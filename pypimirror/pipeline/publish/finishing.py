@@ -42,7 +42,7 @@ def finish(run: Run) -> None:
     _render_dirty(run, with_gone=not allowed)
     with run.catalog.read() as connection:
         going = pages.to_remove(connection) if allowed else []
-        stale = _is_root_stale(connection, with_gone=not allowed)
+        stale = _is_root_due(run, connection, with_gone=not allowed)
     if stale and not _write_root(run, with_gone=not allowed):
         going = []  # the old index still lists them
     while going:
@@ -58,8 +58,13 @@ def finish(run: Run) -> None:
         raise StoppedError(refusal)
 
 
-def _is_root_stale(connection: Connection, *, with_gone: bool) -> bool:
-    """Whether the root index may be out of date."""
+def _is_root_due(run: Run, connection: Connection, *, with_gone: bool) -> bool:
+    """Whether the root index may be out of date.
+
+    A first run that reached no upstream writes none: clients would take it for an empty index.
+    """
+    if run.ledger.unreachable is not None and marks.read(connection, ROOT_INDEX) is None:
+        return False
     return not outdated.is_root_whole(connection) or entries.is_to_relist(
         connection, with_gone=with_gone
     )
