@@ -9,6 +9,7 @@ from contextlib import closing
 
 from pypimirror.catalog.database import Catalog, Connection, SQLAlchemyError, is_absent
 from pypimirror.catalog.queries import runs
+from pypimirror.catalog.queries.history import failing
 from pypimirror.catalog.records import RunRecord
 from pypimirror.cli.display import hints
 from pypimirror.config.settings import Config
@@ -65,7 +66,7 @@ def _message(connection: Connection, run: RunRecord) -> str:
     """Return what to say about a run; "" if it completed."""
     if run.state == runs.COMPLETED:
         return ""
-    number = sum(runs.failing(connection, [run.id]).values())
+    number = sum(failing.by_reason(connection, [run.id]).values())
     told = f" with {number_of(number, 'failure')}" if number else ""
     if run.state != runs.INCOMPLETE and run.message:
         told = f": {run.message}"
