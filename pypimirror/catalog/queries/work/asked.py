@@ -164,8 +164,7 @@ def are_used_again(connection: Connection, pairs: Iterable[Pair]) -> bool:
     the file from the store.
     """
     these = set(pairs)
-    values = {"names": {pair[0] for pair in these}, "files": {pair[1] for pair in these}}
-    found = prepared.rows(connection, _used_again(), values)
+    found = prepared.rows(connection, _used_again(), {"names": {pair[0] for pair in these}})
     return any((project, filename) in these for project, filename in found)
 
 
@@ -173,8 +172,7 @@ def are_used_again(connection: Connection, pairs: Iterable[Pair]) -> bool:
 def _used_again() -> sql.Select[Any]:
     asked = tables.asked
     query = sql.select(asked.c.project, asked.c.filename)
-    query = query.where(among(asked.c.project, "names"), among(asked.c.filename, "files"))
-    return query.where(asked.c.used_at > asked.c.asked_at)
+    return query.where(among(asked.c.project, "names"), asked.c.used_at > asked.c.asked_at)
 
 
 def done(connection: Connection, pairs: Iterable[Pair], worker_id: int) -> None:
