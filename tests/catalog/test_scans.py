@@ -46,7 +46,7 @@ ALLOWED = (
     # The comparison with the upstream's list.
     "SELECT projects.name, projects.serial, projects.upstream, projects.selection,",
     # Whether tables are small: each count stops after so many rows.
-    'SELECT (SELECT count(*) FROM (SELECT 1 FROM "asked" LIMIT 1001) AS few)',
+    'SELECT (SELECT count(*) FROM (SELECT 1 FROM "projects" LIMIT 1001) AS few)',
 )
 
 _EXPLAINED = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")

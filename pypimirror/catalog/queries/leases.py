@@ -68,7 +68,7 @@ def _delete() -> sql.Delete:
 @statement
 def _insert(dialect: str) -> sql.Insert:
     return sql.insert(tables.leases).values(
-        name=_NAME, holder=sql.bindparam("held_by"), expires_at=_end(dialect)
+        name=_NAME, holder=sql.bindparam("held_by"), expires_at=expiry(dialect)
     )
 
 
@@ -80,7 +80,7 @@ def renew(connection: Connection, holder: Holder, lifetime: float) -> bool:
 
 @statement
 def _renew(dialect: str) -> sql.Update:
-    return sql.update(tables.leases).where(_is_of_holder()).values(expires_at=_end(dialect))
+    return sql.update(tables.leases).where(_is_of_holder()).values(expires_at=expiry(dialect))
 
 
 def shorten(connection: Connection, lifetime: float) -> None:
@@ -91,8 +91,8 @@ def shorten(connection: Connection, lifetime: float) -> None:
 @statement
 def _shorten(dialect: str) -> sql.Update:
     leases = tables.leases
-    late = (leases.c.name == _NAME, leases.c.expires_at > _end(dialect))
-    return sql.update(leases).where(*late).values(expires_at=_end(dialect))
+    late = (leases.c.name == _NAME, leases.c.expires_at > expiry(dialect))
+    return sql.update(leases).where(*late).values(expires_at=expiry(dialect))
 
 
 def drop(connection: Connection, holder: Holder) -> None:
@@ -110,12 +110,13 @@ def _is_of_holder() -> sql.ColumnElement[bool]:
     return sql.and_(leases.c.name == _NAME, leases.c.holder == sql.bindparam("held_by"))
 
 
-def _end(dialect: str) -> Any:
+def expiry(dialect: str) -> Any:
+    """Return the time in `lifetime` seconds, which is a parameter of the statement too."""
     return clock(dialect) + sql.bindparam("lifetime", type_=sql.Float())
 
 
 def _until(lifetime: float) -> dict[str, Any]:
-    """Return the parameters of `_end`."""
+    """Return the parameters of `expiry`."""
     return {"now": time.time(), "lifetime": lifetime}
 
 

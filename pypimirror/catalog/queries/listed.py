@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pypimirror.catalog import bulk
 from pypimirror.catalog.mapping import mapper, prepared, sql, tables
 from pypimirror.catalog.mapping.connection import Connection
-from pypimirror.catalog.mapping.inserts import insert_for
+from pypimirror.catalog.mapping.inserts import insert_for, parameters
 from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.queries.projects import FRESH, chunks
 from pypimirror.catalog.records import KnownProject, ListRecord
@@ -77,8 +77,8 @@ def _to_look_as_listed(dialect: str) -> Any:
     projects = tables.projects
     given = ("name", "upstream", "listed_serial", "listed_at")
     wanted = dict.fromkeys(("needs_fetch", "has_work", "listed"), True)
-    values: dict[str, Any] = {name: sql.bindparam(name) for name in given}
-    listed = insert_for(dialect, projects).values({**FRESH, **wanted, **values})
+    values = {**FRESH, **wanted, **parameters(*given)}
+    listed = insert_for(dialect, projects).values(values)
     new = listed.excluded
     # The validators of another upstream's page are not valid here.
     same = {

@@ -183,7 +183,7 @@ def _add_failures(dialect: str) -> Any:
     said, key = ("reason", "message", "url", "attempts"), ("run_id", "stage", "project", "file")
     insert = insert_for(dialect, tables.failures).values(parameters(*key, *said))
     again = {name: insert.excluded[name] for name in said}
-    return insert.on_conflict_do_update(index_elements=key, set_=again)
+    return insert.on_conflict_do_update(index_elements=key, set_=again).inline()
 
 
 def clear_failures(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pypimirror.catalog.mapping import mapper, prepared, sql, tables
 from pypimirror.catalog.mapping.connection import Connection
-from pypimirror.catalog.mapping.inserts import insert_for
+from pypimirror.catalog.mapping.inserts import insert_for, parameters
 from pypimirror.catalog.mapping.prepared import Statement, among, statement
 from pypimirror.catalog.queries.files import with_project
 from pypimirror.catalog.queries.leases import clock
@@ -49,7 +49,7 @@ def ask(
 def _ask(dialect: str) -> sql.Insert:
     asked = tables.asked
     columns = ("project", "filename", "size", "asked_at", "used_at", "worker_id")
-    asking = insert_for(dialect, asked).values({name: sql.bindparam(name) for name in columns})
+    asking = insert_for(dialect, asked).values(parameters(*columns))
     new = asking.excluded
     is_mine = asked.c.worker_id == new.worker_id
     found: sql.Insert = asking.on_conflict_do_update(

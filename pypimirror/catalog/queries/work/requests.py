@@ -31,7 +31,7 @@ from pypimirror.catalog import holder
 from pypimirror.catalog.holder import Machine
 from pypimirror.catalog.mapping import prepared, sql, tables
 from pypimirror.catalog.mapping.connection import Connection
-from pypimirror.catalog.mapping.inserts import insert_for
+from pypimirror.catalog.mapping.inserts import insert_for, parameters
 from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.marks import OPEN, WAITING
 from pypimirror.catalog.queries import leases, marks, projects
@@ -180,7 +180,7 @@ def of_day(connection: Connection, config: str, now: float) -> tuple[int, str]:
 def _add_run(dialect: str) -> Any:
     given = ("name", "version", "config", "host", "boot", "pid", "started_at", "ended_at")
     values = {
-        **{name: sql.bindparam(name) for name in given},
+        **parameters(*given),
         "command": REQUEST,
         "trigger": REQUEST,
         "arguments": "[]",

@@ -23,8 +23,9 @@ from msgspec import Struct
 from pypimirror.catalog.holder import Fate, Holder, Machine
 from pypimirror.catalog.mapping import mapper, prepared, sql, tables
 from pypimirror.catalog.mapping.connection import Connection
+from pypimirror.catalog.mapping.inserts import parameters
 from pypimirror.catalog.mapping.prepared import Statement, among, statement
-from pypimirror.catalog.queries.leases import clock
+from pypimirror.catalog.queries.leases import clock, expiry
 from pypimirror.catalog.records import WorkerRecord
 from pypimirror.catalog.states import LOST, WORKING
 
@@ -94,18 +95,13 @@ def start(
 def _start(dialect: str) -> sql.Insert:
     given = ("run_id", "name", "executor", "holder", "host", "started_at")
     values = {
-        **{name: sql.bindparam(name) for name in given},
+        **parameters(*given),
         "state": WORKING,
-        "expires_at": _later(dialect),
+        "expires_at": expiry(dialect),
         "batches": 0,
         "projects": 0,
     }
     return sql.insert(tables.workers).values(values).returning(tables.workers.c.id)
-
-
-def _later(dialect: str) -> Any:
-    """Return the time in `lifetime` seconds."""
-    return clock(dialect) + sql.bindparam("lifetime", type_=sql.Float)
 
 
 def is_working(connection: Connection, worker_id: int) -> bool:
@@ -129,7 +125,7 @@ def renew(connection: Connection, worker_id: int, lifetime: float) -> bool:
 @statement
 def _renew(dialect: str) -> sql.Update:
     mine = sql.update(tables.workers).where(_is_it(), _works())
-    return mine.values(expires_at=_later(dialect))
+    return mine.values(expires_at=expiry(dialect))
 
 
 def progress(
