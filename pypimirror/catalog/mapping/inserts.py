@@ -5,22 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pypimirror.catalog.mapping import sql
-from pypimirror.catalog.mapping.connection import Connection
 
 
 def parameters(*names: str) -> dict[str, Any]:
     """Return the values of columns for an INSERT: each is a parameter with the column's name."""
     return {name: sql.bindparam(name) for name in names}
-
-
-def insert_or_ignore(connection: Connection, table: Any) -> Any:
-    """Return an INSERT that skips existing rows."""
-    return insert_into(connection, table).on_conflict_do_nothing()
-
-
-def insert_into(connection: Connection, table: Any) -> Any:
-    """Return the INSERT of the database's own dialect, which has ON CONFLICT."""
-    return insert_for(connection.dialect.name, table)
 
 
 def insert_for(dialect: str, table: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from pypimirror.catalog import bulk
 from pypimirror.catalog.mapping import mapper, prepared, sql, tables
 from pypimirror.catalog.mapping.connection import Connection
-from pypimirror.catalog.mapping.inserts import insert_for
+from pypimirror.catalog.mapping.inserts import insert_for, parameters
 from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.queries.closure import closed
 from pypimirror.catalog.records import ProjectKey, ProjectRecord
@@ -46,7 +46,7 @@ def ensure(connection: Connection, names: Iterable[ProjectName]) -> None:
 
 @statement
 def _ensure(dialect: str) -> Any:
-    fresh = insert_for(dialect, tables.projects).values({"name": sql.bindparam("name"), **FRESH})
+    fresh = insert_for(dialect, tables.projects).values({**parameters("name"), **FRESH})
     return fresh.on_conflict_do_nothing().inline()
 
 
@@ -396,5 +396,5 @@ def is_withheld() -> sql.ColumnElement[bool]:
     """Return the condition that a file has a cause for which its bytes stay although it is on no
     page.
     """
-    causes = [sql.literal(cause) for cause in (Cause.QUARANTINE, Cause.DROPPED)]
+    causes = [sql.literal(cause.value) for cause in (Cause.QUARANTINE, Cause.DROPPED)]
     return tables.files.c.removal_cause.in_(causes)

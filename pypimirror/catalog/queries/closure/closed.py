@@ -7,12 +7,10 @@ without changes need not compute the closure again, and the run after a killed o
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Delete, delete, literal
-
-from pypimirror.catalog.mapping import prepared
+from pypimirror.catalog.mapping import prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
 from pypimirror.catalog.mapping.prepared import statement
 from pypimirror.catalog.marks import CLOSED
-from pypimirror.catalog.schema import marks
 
 
 def open_again(connection: Connection) -> None:
@@ -21,5 +19,5 @@ def open_again(connection: Connection) -> None:
 
 
 @statement
-def _delete() -> Delete:
-    return delete(marks).where(marks.c.name == literal(CLOSED.name))
+def _delete() -> sql.Delete:
+    return sql.delete(tables.marks).where(tables.marks.c.name == sql.literal(CLOSED.name))

@@ -17,24 +17,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Connection,
-    and_,
-    case,
-    delete,
-    func,
-    insert,
-    or_,
-    select,
-)
 
-from pypimirror.catalog.mapping import mapper
-from pypimirror.catalog.mapping.inserts import insert_or_ignore
-from pypimirror.catalog.queries.projects import CHUNK, chunks, is_due
+from pypimirror.catalog import bulk
+from pypimirror.catalog.mapping import mapper, prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
+from pypimirror.catalog.mapping.inserts import insert_for, parameters
+from pypimirror.catalog.mapping.prepared import among, statement
+from pypimirror.catalog.queries.projects import chunks, is_due, is_in, is_withheld
 from pypimirror.catalog.records import OfferedFile, UnreadFile
-from pypimirror.catalog.schema import files, needs, projects, requirements
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.domain.metadata.requirements import Requirements
 
@@ -43,49 +33,52 @@ _decode_versions = msgspec.json.Decoder(tuple[str, ...]).decode
 
 #: States in which no bytes are here. Then the upstream's announcement says what a file requires.
 _AWAY = DUE | {State.LINKED}
-#: Causes for which bytes stay here although they are on no page.
-_WITHHELD = (Cause.QUARANTINE, Cause.DROPPED)
 
 
-def _is_announced() -> ColumnElement[bool]:
+def _is_announced() -> sql.ColumnElement[bool]:
     """Return the condition that an upstream announces core metadata with its digest."""
-    return func.length(files.c.metadata_claim) > 0
+    return sql.func.length(tables.files.c.metadata_claim) > 0
 
 
-def _digest() -> ColumnElement[Any]:
+def _digest() -> sql.ColumnElement[Any]:
     """Return the key of a file's requirements."""
-    announced = case((_is_announced(), files.c.metadata_claim))
-    held = files.c.metadata_sha256
-    key = case(
-        (files.c.state.in_(_AWAY), announced),
-        (files.c.state == State.FETCHED, func.coalesce(held, announced)),
+    columns = tables.files.c
+    announced = sql.case((_is_announced(), columns.metadata_claim))
+    held = columns.metadata_sha256
+    key = sql.case(
+        (is_in(_AWAY), announced),
+        (columns.state == State.FETCHED, sql.func.coalesce(held, announced)),
         else_=held,
     )
-    return func.coalesce(key, files.c.sha256)
+    return sql.func.coalesce(key, columns.sha256)
 
 
-def _counts() -> ColumnElement[bool]:
+def _counts() -> sql.ColumnElement[bool]:
     """Return the condition that a file is offered here, or stays until the guard accepts its loss.
 
     Otherwise the closure would shrink if an upstream dropped files by mistake.
     """
-    columns = files.c
+    columns = tables.files.c
     offered = columns.removal_cause.is_distinct_from(Cause.SELECTION)
-    withheld = columns.removal_cause.in_(_WITHHELD)
-    return and_(offered, or_(columns.state != State.WITHDRAWN, withheld))
+    return sql.and_(offered, sql.or_(columns.state != State.WITHDRAWN, is_withheld()))
 
 
 def offered(connection: Connection, ids: Sequence[int] | None = None) -> Iterator[OfferedFile]:
     """Stream the files that count, in any order: of these projects, or of all."""
-    others: dict[str, Any] = {"project": projects.c.name, "digest": _digest()}
-    query = mapper.select_record(OfferedFile, files, **others).join_from(files, projects)
-    query = query.where(_counts()).execution_options(yield_per=CHUNK)
     if ids is None:
-        yield from mapper.read(connection, query, OfferedFile)
+        yield from mapper.stream(connection, _offered(some=False), OfferedFile, {})
         return
     for chunk in chunks(ids):
-        some = query.where(files.c.project_id.in_(chunk))
-        yield from mapper.read(connection, some, OfferedFile)
+        yield from mapper.stream(connection, _offered(some=True), OfferedFile, {"ids": chunk})
+
+
+@statement
+def _offered(*, some: bool) -> sql.Select[Any]:
+    files, projects = tables.files, tables.projects
+    others: dict[str, Any] = {"project": projects.c.name, "digest": _digest()}
+    query = mapper.select_record(OfferedFile, files, **others).join_from(files, projects)
+    query = query.where(_counts())
+    return query.where(among(files.c.project_id)) if some else query
 
 
 def unread(
@@ -101,18 +94,30 @@ def unread(
     are not here, these are the linked ones, and with `due_at` those that can be fetched at this
     time. With `ids`, only files of these projects are returned.
     """
-    digest = _digest()
+    query = _unread(some=ids is not None, fetchable=due_at is not None)
+    values: dict[str, Any] = {"after": after, "limit": limit}
+    if ids is not None:
+        values["ids"] = ids
+    if due_at is not None:
+        values["now"] = due_at
+    return mapper.read_all(connection, query, UnreadFile, values)
+
+
+@statement
+def _unread(*, some: bool, fetchable: bool) -> sql.Select[Any]:
+    files, projects, digest = tables.files, tables.projects, _digest()
     others: dict[str, Any] = {
         "project": projects.c.name,
         "upstream": projects.c.upstream,
         "digest": digest,
     }
-    known = select(requirements.c.digest).where(requirements.c.digest == digest)
-    away: ColumnElement[bool] = files.c.state == State.LINKED
-    if due_at is not None:
-        fetchable = DUE | {State.FETCHED}
-        away = or_(away, and_(files.c.state.in_(fetchable), is_due(due_at)))
-    can_be_asked = and_(
+    read = tables.requirements.c.digest
+    known = sql.select(read).where(read == digest)
+    away: sql.ColumnElement[bool] = files.c.state == State.LINKED
+    if fetchable:
+        is_due_now = is_due(sql.bindparam("now", type_=sql.Float))
+        away = sql.or_(away, sql.and_(is_in(DUE | {State.FETCHED}), is_due_now))
+    can_be_asked = sql.and_(
         away,
         _is_announced(),
         files.c.filename.like("%.whl"),
@@ -122,18 +127,16 @@ def unread(
         mapper.select_record(UnreadFile, files, **others)
         .join_from(files, projects)
         .where(
-            files.c.id > after,
-            or_(files.c.state.in_(PROVEN), can_be_asked),
+            files.c.id > sql.bindparam("after"),
+            sql.or_(is_in(PROVEN), can_be_asked),
             _counts(),
             digest.is_not(None),
             ~known.exists(),
         )
         .order_by(files.c.id)
-        .limit(limit)
+        .limit(sql.bindparam("limit", type_=sql.Integer))
     )
-    if ids is not None:
-        query = query.where(files.c.project_id.in_(ids))
-    return list(mapper.read(connection, query, UnreadFile))
+    return query.where(among(files.c.project_id)) if some else query
 
 
 def add(connection: Connection, found: Mapping[bytes, Requirements]) -> None:
@@ -142,42 +145,64 @@ def add(connection: Connection, found: Mapping[bytes, Requirements]) -> None:
         {"digest": digest, "found": msgspec.json.encode(each).decode()}
         for digest, each in found.items()
     ]
-    if rows:
-        connection.execute(insert_or_ignore(connection, requirements), rows)
+    prepared.execute_many(connection, _add(connection.dialect.name), rows)
+
+
+@statement
+def _add(dialect: str) -> Any:
+    added = insert_for(dialect, tables.requirements).values(parameters("digest", "found"))
+    return added.on_conflict_do_nothing().inline()
 
 
 def every(connection: Connection) -> Iterator[tuple[bytes, Requirements]]:
     """Stream all stored requirements, by key."""
-    query = select(requirements.c.digest, requirements.c.found)
-    for digest, found in connection.execute(query.execution_options(yield_per=CHUNK)):
+    for digest, found in prepared.stream(connection, _every(), {}):
         yield digest, _decode(found)
+
+
+@statement
+def _every() -> sql.Select[Any]:
+    return sql.select(tables.requirements.c.digest, tables.requirements.c.found)
 
 
 def of_digests(
     connection: Connection, digests: Iterable[bytes]
 ) -> Iterator[tuple[bytes, Requirements]]:
     """Yield the stored requirements under these keys."""
+    columns = tables.requirements.c
+    query = sql.select(columns.digest, columns.found)
+    # Bytes cannot be in the list of `among`.
     for chunk in chunks(digests):
-        query = select(requirements.c.digest, requirements.c.found)
-        for digest, found in connection.execute(query.where(requirements.c.digest.in_(chunk))):
+        for digest, found in connection.execute(query.where(columns.digest.in_(chunk))):
             yield digest, _decode(found)
 
 
 def forget_unused(connection: Connection) -> None:
     """Delete requirements that no file has any more."""
-    digest: Column[Any] = requirements.c.digest
-    used = select(_digest().label("digest")).where(_digest().is_not(None)).distinct().subquery()
+    prepared.execute(connection, _forget_unused(), {})
+
+
+@statement
+def _forget_unused() -> sql.Delete:
+    requirements = tables.requirements
+    digest: sql.Column[Any] = requirements.c.digest
+    used = sql.select(_digest().label("digest")).where(_digest().is_not(None)).distinct().subquery()
     # With NOT IN, PostgreSQL compares each row with each if the list is larger than its work_mem.
     # Without DISTINCT, SQLite does the same in the join.
-    unused = select(digest).outerjoin_from(requirements, used, used.c.digest == digest)
-    unused = unused.where(used.c.digest.is_(None))
-    connection.execute(delete(requirements).where(digest.in_(unused)))
+    unused = sql.select(digest).outerjoin_from(requirements, used, used.c.digest == digest)
+    return sql.delete(requirements).where(digest.in_(unused.where(used.c.digest.is_(None))))
 
 
 def needed(connection: Connection) -> dict[str, tuple[str, ...]]:
     """Return the version specifiers of each project that is needed."""
-    rows = connection.execute(select(needs.c.project, needs.c.versions).order_by(needs.c.project))
+    rows = prepared.rows(connection, _needed(), {})
     return {project: _decode_versions(versions) for project, versions in rows}
+
+
+@statement
+def _needed() -> sql.Select[Any]:
+    columns = tables.needs.c
+    return sql.select(columns.project, columns.versions).order_by(columns.project)
 
 
 def set_needed(
@@ -187,10 +212,14 @@ def set_needed(
     needed.
     """
     for chunk in chunks([*changed, *gone]):
-        connection.execute(delete(needs).where(needs.c.project.in_(chunk)))
+        prepared.execute(connection, _forget_needed(), {"names": chunk})
     rows = [
         {"project": project, "versions": msgspec.json.encode(versions).decode()}
         for project, versions in changed.items()
     ]
-    if rows:
-        connection.execute(insert(needs), rows)
+    bulk.insert_rows(connection, "needs", rows)
+
+
+@statement
+def _forget_needed() -> sql.Delete:
+    return sql.delete(tables.needs).where(among(tables.needs.c.project, "names"))
