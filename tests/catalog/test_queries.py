@@ -291,5 +291,5 @@ def test_requirements_that_no_file_has_are_forgotten_without_comparing_each_with
 
 def test_a_question_leaves_the_settings_of_its_transaction_alone(postgresql: Databases) -> None:
     with closing(Catalog.open(postgresql.migrated())) as catalog, catalog.read() as connection:
-        summaries.dependents(connection, SIX, 5)
+        summaries.dependents(connection, SIX)
         assert connection.exec_driver_sql("SHOW enable_bitmapscan").scalar() == "on"

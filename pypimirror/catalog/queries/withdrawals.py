@@ -5,37 +5,57 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, or_, select, union_all, update
-
-from pypimirror.catalog.mapping import mapper, prepared
+from pypimirror.catalog.mapping import mapper, prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
 from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.queries.closure import closed
 from pypimirror.catalog.queries.files import is_listed, with_project
-from pypimirror.catalog.queries.projects import CHUNK, UNREAD, chunks, files_gone
+from pypimirror.catalog.queries.projects import (
+    CHUNK,
+    UNREAD,
+    chunks,
+    files_gone,
+    is_in,
+    is_withheld,
+)
 from pypimirror.catalog.records import LeavingFile, ProjectFile
-from pypimirror.catalog.schema import IS_LEAVING, IS_WITHDRAWN, files, projects
 from pypimirror.catalog.states import PROVEN, Cause
 
 #: Causes that lie with the upstream. The deletion guard counts them.
 LOSSES = frozenset({Cause.UPSTREAM, Cause.CLAIMS, Cause.KEPT, Cause.DROPPED})
-#: Causes for which bytes stay here, even after the grace period.
-_WITHHELD = (Cause.QUARANTINE, Cause.DROPPED)
 
 
 def set_gone(connection: Connection, ids: Iterable[int], cause: Cause | None) -> None:
     """Mark files as no longer offered; without a cause, as offered again."""
+    gone = _offer_again() if cause is None else _set_gone(cause)
     for chunk in chunks(ids):
         closed.open_again(connection)
-        gone = update(files).where(files.c.id.in_(chunk))
-        connection.execute(gone.values(removal_cause=files_gone(cause)))
+        prepared.execute(connection, gone, {"ids": chunk})
+
+
+@statement
+def _offer_again() -> sql.Update:
+    return sql.update(tables.files).where(among(tables.files.c.id)).values(removal_cause=None)
+
+
+@statement
+def _set_gone(cause: Cause) -> sql.Update:
+    gone = sql.update(tables.files).where(among(tables.files.c.id))
+    return gone.values(removal_cause=files_gone(cause))
 
 
 def deselect(connection: Connection, ids: Iterable[int]) -> None:
     """Mark files as no longer offered, because neither configuration nor clients ask for them."""
     for chunk in chunks(ids):
         closed.open_again(connection)
-        gone = update(files).where(files.c.id.in_(chunk), files.c.removal_cause.is_(None))
-        connection.execute(gone.values(removal_cause=Cause.SELECTION))
+        prepared.execute(connection, _deselect(), {"ids": chunk})
+
+
+@statement
+def _deselect() -> sql.Update:
+    files = tables.files
+    gone = sql.update(files).where(among(files.c.id), files.c.removal_cause.is_(None))
+    return gone.values(removal_cause=Cause.SELECTION)
 
 
 def keep_back(connection: Connection, ids: Sequence[int] | None = None) -> None:
@@ -43,65 +63,113 @@ def keep_back(connection: Connection, ids: Sequence[int] | None = None) -> None:
 
     Of all projects, or of these.
     """
-    kept = update(files).where(
-        IS_LEAVING, files.c.removal_cause == Cause.UPSTREAM, files.c.state.in_(list(PROVEN))
+    if ids is None:
+        prepared.execute(connection, _keep_back(of_some=False), {})
+        return
+    for chunk in chunks(ids):
+        prepared.execute(connection, _keep_back(of_some=True), {"ids": chunk})
+
+
+@statement
+def _keep_back(*, of_some: bool) -> sql.Update:
+    files = tables.files
+    kept = sql.update(files).where(
+        tables.IS_LEAVING, files.c.removal_cause == Cause.UPSTREAM, is_in(PROVEN)
     )
-    for chunk in [None] if ids is None else chunks(ids):
-        some = kept if chunk is None else kept.where(files.c.project_id.in_(chunk))
-        connection.execute(some.values(removal_cause=Cause.KEPT))
+    if of_some:
+        kept = kept.where(among(files.c.project_id))
+    return kept.values(removal_cause=Cause.KEPT)
 
 
 def mark_kept(connection: Connection, ids: Sequence[int], now: float) -> None:
     """Note that files and their projects stay although the upstream deleted them."""
     for chunk in chunks(ids):
-        # The upstream no longer has the file, so a page cannot link to it there.
-        values = {"removal_cause": None, "kept": now, "linked": None}
-        connection.execute(update(files).where(files.c.id.in_(chunk)).values(values))
-        theirs = projects.c.id.in_(select(files.c.project_id).where(files.c.id.in_(chunk)))
-        stays = update(projects).where(theirs, projects.c.removal_cause == Cause.UPSTREAM)
-        connection.execute(stays.values(removal_cause=None, kept=now))
+        for kept in (_mark_kept(), _mark_projects_kept()):
+            prepared.execute(connection, kept, {"ids": chunk, "now": now})
+
+
+@statement
+def _mark_kept() -> sql.Update:
+    # The upstream no longer has the file, so a page cannot link to it there.
+    kept = sql.update(tables.files).where(among(tables.files.c.id))
+    return kept.values(removal_cause=None, kept=sql.bindparam("now"), linked=None)
+
+
+@statement
+def _mark_projects_kept() -> sql.Update:
+    files, projects = tables.files, tables.projects
+    theirs = projects.c.id.in_(sql.select(files.c.project_id).where(among(files.c.id)))
+    stays = sql.update(projects).where(theirs, projects.c.removal_cause == Cause.UPSTREAM)
+    return stays.values(removal_cause=None, kept=sql.bindparam("now"))
 
 
 def look_at_kept(connection: Connection) -> None:
     """Mark the projects of kept files, so that they are decided again even if pages are
     unchanged.
     """
-    kept = select(files.c.project_id).where(files.c.kept.is_not(None))
-    marked = update(projects).where(projects.c.id.in_(kept), projects.c.removal_cause.is_(None))
-    connection.execute(marked.values(needs_fetch=True, has_work=True, **UNREAD))
+    prepared.execute(connection, _look_at_kept(), {})
+
+
+@statement
+def _look_at_kept() -> sql.Update:
+    files, projects = tables.files, tables.projects
+    kept = projects.c.id.in_(sql.select(files.c.project_id).where(files.c.kept.is_not(None)))
+    marked = sql.update(projects).where(kept, projects.c.removal_cause.is_(None))
+    return marked.values(needs_fetch=True, has_work=True, **UNREAD)
 
 
 def count_kept(connection: Connection) -> tuple[int, int]:
     """Return the number of files that are kept although deleted upstream, and of their projects."""
-    query = select(func.count(), func.count(files.c.project_id.distinct()))
-    number, project_number = connection.execute(query.where(files.c.kept.is_not(None))).one()
+    ((number, project_number),) = prepared.rows(connection, _count_kept(), {})
     return number, project_number
+
+
+@statement
+def _count_kept() -> sql.Select[Any]:
+    files = tables.files
+    numbers: list[Any] = [sql.func.count(), sql.func.count(files.c.project_id.distinct())]
+    return sql.select(*numbers).where(files.c.kept.is_not(None))
 
 
 def is_any(connection: Connection) -> bool:
     """Whether any file is no longer offered, withdrawn or not."""
-    some = (select(files.c.id).where(those).exists() for those in (IS_LEAVING, IS_WITHDRAWN))
-    return bool(connection.scalar(select(or_(*some))))
+    return bool(prepared.value(connection, _is_any(), {}))
+
+
+@statement
+def _is_any() -> sql.Select[Any]:
+    conditions = (tables.IS_LEAVING, tables.IS_WITHDRAWN)
+    some = (sql.select(tables.files.c.id).where(those).exists() for those in conditions)
+    return sql.select(sql.or_(*some))
 
 
 def first_withdrawn(connection: Connection) -> float | None:
     """Return when the first file was withdrawn whose bytes are still here; None: there is none."""
-    withdrawn_at = files.c.withdrawn_at
-    first: float | None = connection.scalar(
-        select(func.min(withdrawn_at)).where(withdrawn_at.is_not(None))
-    )
+    first: float | None = prepared.value(connection, _first_withdrawn(), {})
     return first
+
+
+@statement
+def _first_withdrawn() -> sql.Select[Any]:
+    withdrawn_at = tables.files.c.withdrawn_at
+    return sql.select(sql.func.min(withdrawn_at)).where(withdrawn_at.is_not(None))
 
 
 def next_leaving(connection: Connection, after: int = 0) -> list[LeavingFile]:
     """Return the next files, after id `after`, that are no longer offered and not yet withdrawn."""
-    query = (
+    return list(mapper.stream(connection, _next_leaving(), LeavingFile, {"after": after}))
+
+
+@statement
+def _next_leaving() -> sql.Select[Any]:
+    files, projects = tables.files, tables.projects
+    return (
         mapper.select_record(LeavingFile, files, project=projects.c.name)
         .join_from(files, projects)
-        .where(IS_LEAVING, files.c.id > after)
+        .where(tables.IS_LEAVING, files.c.id > sql.bindparam("after"))
         .order_by(files.c.id)
+        .limit(CHUNK)
     )
-    return list(mapper.read(connection, query.limit(CHUNK), LeavingFile))
 
 
 def dropped(connection: Connection, causes: Collection[Cause]) -> Iterator[tuple[str, int]]:
@@ -109,40 +177,63 @@ def dropped(connection: Connection, causes: Collection[Cause]) -> Iterator[tuple
 
     Files on pages count, and files that left their pages because the upstream withheld them.
     """
-    columns = select(files.c.id, files.c.project_id)
+    query = _dropped(with_withheld=Cause.DROPPED in causes)
+    values = {"causes": [cause.value for cause in causes]}
+    yield from ((row[0], row[1]) for row in prepared.stream(connection, query, values))
+
+
+@statement
+def _dropped(*, with_withheld: bool) -> sql.Select[Any]:
+    files, projects = tables.files, tables.projects
+    columns = sql.select(files.c.id, files.c.project_id)
     # Two queries, each with its own index: only few files match.
-    left = columns.where(IS_LEAVING, files.c.removal_cause.in_(list(causes)), is_listed())
-    if Cause.DROPPED in causes:
-        withheld = columns.where(IS_WITHDRAWN, files.c.removal_cause == Cause.DROPPED)
-        lost = union_all(left, withheld).subquery()
-    else:
-        lost = left.subquery()
-    query = (
-        select(projects.c.name, func.count())
+    lost: Any = columns.where(
+        tables.IS_LEAVING, among(files.c.removal_cause, "causes"), is_listed()
+    )
+    if with_withheld:
+        is_dropped = files.c.removal_cause == Cause.DROPPED
+        lost = sql.union_all(lost, columns.where(tables.IS_WITHDRAWN, is_dropped))
+    lost = lost.subquery()
+    return (
+        sql.select(projects.c.name, sql.func.count())
         .join_from(lost, projects, projects.c.id == lost.c.project_id)
         .group_by(projects.c.id, projects.c.name)
         .order_by(projects.c.id)
     )
-    found = connection.execute(query.execution_options(yield_per=CHUNK))
-    yield from ((name, number) for name, number in found)
 
 
 def count_withheld(connection: Connection) -> int:
     """Return the number of held files that the upstream withholds, or withheld and then dropped."""
-    query = select(func.count()).where(IS_WITHDRAWN, files.c.removal_cause.in_(_WITHHELD))
-    return connection.scalar(query) or 0
+    return int(prepared.value(connection, _count_withheld(), {}))
+
+
+@statement
+def _count_withheld() -> sql.Select[Any]:
+    return sql.select(sql.func.count()).where(tables.IS_WITHDRAWN, is_withheld())
 
 
 def let_go(connection: Connection, now: float) -> None:
     """Begin the grace period of files that were withheld and are no longer offered."""
-    gone = update(files).where(IS_WITHDRAWN, files.c.removal_cause == Cause.DROPPED)
-    connection.execute(gone.values(removal_cause=Cause.UPSTREAM, withdrawn_at=now))
+    prepared.execute(connection, _let_go(), {"now": now})
+
+
+@statement
+def _let_go() -> sql.Update:
+    files = tables.files
+    gone = sql.update(files).where(tables.IS_WITHDRAWN, files.c.removal_cause == Cause.DROPPED)
+    return gone.values(removal_cause=Cause.UPSTREAM, withdrawn_at=sql.bindparam("now"))
 
 
 def any_stays(connection: Connection) -> bool:
     """Whether any file that is on a page, or soon will be, stays."""
-    query = select(files.c.id).where(is_listed(), files.c.removal_cause.is_(None))
-    return connection.execute(query.limit(1)).first() is not None
+    return prepared.value(connection, _any_stays(), {}) is not None
+
+
+@statement
+def _any_stays() -> sql.Select[Any]:
+    files = tables.files
+    query = sql.select(files.c.id).where(is_listed(), files.c.removal_cause.is_(None))
+    return query.limit(1)
 
 
 def projects_with_leaving(connection: Connection, ids: Sequence[int]) -> set[int]:
@@ -151,14 +242,20 @@ def projects_with_leaving(connection: Connection, ids: Sequence[int]) -> set[int
 
 
 @statement
-def _with_leaving() -> Select[Any]:
-    return select(files.c.project_id).where(among(files.c.project_id), IS_LEAVING, is_listed())
+def _with_leaving() -> sql.Select[Any]:
+    theirs = tables.files.c.project_id
+    return sql.select(theirs).where(among(theirs), tables.IS_LEAVING, is_listed())
 
 
 def forget(connection: Connection, ids: Iterable[int]) -> None:
     """Delete the rows of files of which nothing was ever held."""
     for chunk in chunks(ids):
-        connection.execute(delete(files).where(files.c.id.in_(chunk)))
+        prepared.execute(connection, _forget(), {"ids": chunk})
+
+
+@statement
+def _forget() -> sql.Delete:
+    return sql.delete(tables.files).where(among(tables.files.c.id))
 
 
 def next_expired(
@@ -170,18 +267,21 @@ def next_expired(
     id, and come after the pair in `after`.
     """
     withdrawn_at, file_id = after
-    columns = files.c
-    query = (
-        with_project()
-        .where(
-            columns.withdrawn_at.is_not(None),
-            columns.withdrawn_at <= before,
-            columns.withdrawn_at >= withdrawn_at,
-            or_(columns.withdrawn_at > withdrawn_at, columns.id > file_id),
-            or_(columns.removal_cause.is_(None), columns.removal_cause.not_in(_WITHHELD)),
-            projects.c.page_stale.is_(False),
-            or_(projects.c.removal_cause.is_(None), projects.c.page_on_disk.is_(False)),
-        )
-        .order_by(columns.withdrawn_at, columns.id)
+    values = {"before": before, "withdrawn_at": withdrawn_at, "file_id": file_id}
+    return list(mapper.stream(connection, _next_expired(), ProjectFile, values))
+
+
+@statement
+def _next_expired() -> sql.Select[Any]:
+    columns, projects = tables.files.c, tables.projects
+    last = sql.bindparam("withdrawn_at", type_=sql.Float)
+    query = with_project().where(
+        columns.withdrawn_at.is_not(None),
+        columns.withdrawn_at <= sql.bindparam("before"),
+        columns.withdrawn_at >= last,
+        sql.or_(columns.withdrawn_at > last, columns.id > sql.bindparam("file_id")),
+        sql.or_(columns.removal_cause.is_(None), ~is_withheld()),
+        projects.c.page_stale.is_(False),
+        sql.or_(projects.c.removal_cause.is_(None), projects.c.page_on_disk.is_(False)),
     )
-    return list(mapper.read(connection, query.limit(CHUNK), ProjectFile))
+    return query.order_by(columns.withdrawn_at, columns.id).limit(CHUNK)

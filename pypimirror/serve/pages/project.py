@@ -29,8 +29,8 @@ _VERSIONS, _FILES = 40, 30
 #: Keys of `[select]` that decide by the version alone.
 _OF_VERSIONS = {"projects", "exclude", "versions", "exclude_versions", "prereleases"}
 _COMES = "If an upstream has it, it comes when an installer asks for it."
-#: Most dependents and requirements that are named.
-_NAMED = 100
+#: Most dependents and requirements that are named. The catalog may find one dependent more.
+_NAMED = summaries.MOST_DEPENDENTS - 1
 
 
 class _Publisher(msgspec.Struct):
@@ -101,7 +101,7 @@ def _find(connection: Connection, project: ProjectName, *, details: bool) -> _Fo
     grouped = releases.grouped(project, known, refused, details=details)
     if not grouped and not row.page_on_disk:
         return None
-    return _Found(row, grouped, summaries.dependents(connection, project, _NAMED + 1))
+    return _Found(row, grouped, summaries.dependents(connection, project))
 
 
 def _missing(site: Site, visit: Visit, connection: Connection, project: ProjectName) -> Made:

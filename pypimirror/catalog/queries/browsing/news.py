@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
-
-from pypimirror.catalog.schema import files, projects
+from pypimirror.catalog.mapping import prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
+from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.states import PROVEN
 from pypimirror.domain.filenames import version_text
 
@@ -30,24 +30,44 @@ def newest(connection: Connection, limit: int) -> list[New]:
 
     Rows of files have growing ids, so this needs no index of its own.
     """
-    columns = files.c.filename, files.c.state, files.c.proven_at, projects.c.name
-    query = select(*columns).join(projects, projects.c.id == files.c.project_id)
     found: dict[tuple[str, str], New] = {}
-    for row in connection.execute(query.order_by(files.c.id.desc()).limit(_LOOKED_AT)):
-        if row.state not in PROVEN:
+    for filename, state, proven_at, name in prepared.stream(connection, _newest(), {}):
+        if state not in PROVEN:
             continue
-        version = version_text(row.filename, row.name) or ""
-        new = New(row.name, version, row.filename, row.proven_at)
-        if len(found) == limit and (row.name, version) not in found:
+        version = version_text(filename, name) or ""
+        if len(found) == limit and (name, version) not in found:
             break
-        found.setdefault((row.name, version), new)
+        found.setdefault((name, version), New(name, version, filename, proven_at))
     return list(found.values())
+
+
+@statement
+def _newest() -> sql.Select[Any]:
+    files, projects = tables.files, tables.projects
+    columns = files.c.filename, files.c.state, files.c.proven_at, projects.c.name
+    query = sql.select(*columns).join(projects, projects.c.id == files.c.project_id)
+    return query.order_by(files.c.id.desc()).limit(_LOOKED_AT)
 
 
 def example(connection: Connection) -> str | None:
     """Return the name of a project that can be installed from here; None if there is none."""
-    column = projects.c.name
-    held = select(column).where(projects.c.page_on_disk.is_(True), projects.c.held_files > 0)
-    found = set(connection.scalars(held.where(column.in_(_KNOWN))))
+    found = {row[0] for row in prepared.rows(connection, _known(), {"names": _KNOWN})}
     known = next((name for name in _KNOWN if name in found), None)
-    return known or connection.scalar(held.order_by(projects.c.id).limit(1))
+    return known or prepared.value(connection, _first(), {})
+
+
+@statement
+def _known() -> sql.Select[Any]:
+    return _here().where(among(tables.projects.c.name, "names"))
+
+
+@statement
+def _first() -> sql.Select[Any]:
+    return _here().order_by(tables.projects.c.id).limit(1)
+
+
+def _here() -> sql.Select[Any]:
+    """Return a query for the names of projects that have files here."""
+    projects = tables.projects
+    has_files = projects.c.page_on_disk.is_(True), projects.c.held_files > 0
+    return sql.select(projects.c.name).where(*has_files)

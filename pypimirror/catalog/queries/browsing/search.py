@@ -16,16 +16,15 @@ from __future__ import annotations
 import re
 import string
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from packaging.utils import canonicalize_name
-from sqlalchemy import Connection, Select, func, literal_column, select, text
 
-from pypimirror.catalog.mapping import fulltext, prepared
+from pypimirror.catalog.mapping import fulltext, prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
 from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.queries.browsing import shown
-from pypimirror.catalog.schema import projects, summaries
 
 #: Most rows that one query takes, most words and characters of a question.
 _TAKEN, _WORDS, _LONGEST = 300, 5, 60
@@ -75,14 +74,22 @@ def _has(name: str, words: Sequence[str]) -> bool:
 
 
 def _beginning(connection: Connection, name: str) -> list[str]:
-    column = projects.c.name
     if connection.dialect.name == "postgresql" and not _is_by_bytes(connection):
         return []  # the index has another order; names are found by their words
-    query = select(column).where(
-        column >= name, column < name + _LAST, projects.c.page_on_disk.is_(True)
-    )
-    found = connection.scalars(query.order_by(column).limit(_TAKEN))
-    return sorted(found, key=lambda each: (len(each), each))
+    values = {"first": name, "last": name + _LAST}
+    return _shorter_first(prepared.rows(connection, _between(), values))
+
+
+@statement
+def _between() -> sql.Select[Any]:
+    name, on_disk = tables.projects.c.name, tables.projects.c.page_on_disk
+    is_between = name >= sql.bindparam("first"), name < sql.bindparam("last")
+    query = sql.select(name).where(*is_between, on_disk.is_(True))
+    return query.order_by(name).limit(_TAKEN)
+
+
+def _shorter_first(rows: Iterable[Sequence[str]]) -> list[str]:
+    return sorted((row[0] for row in rows), key=lambda name: (len(name), name))
 
 
 def _is_by_bytes(connection: Connection) -> bool:
@@ -125,13 +132,9 @@ def _ids(
     if not fulltext.is_there(connection):
         return []
     asked = " ".join(f'"{word}"' + "*" * (word in beginnings and len(word) > 1) for word in words)
-    rows = text(
-        f"SELECT rowid FROM {fulltext.TABLE} "  # noqa: S608 - a constant
-        f"WHERE {fulltext.TABLE} MATCH :asked AND rowid <= :last LIMIT {_TAKEN}"
-    )
     asked = f"{{name}} : ({asked})" if in_names else f"({asked})"
-    last = _OLDEST if in_names else sys.maxsize
-    return list(connection.scalars(rows, {"asked": asked, "last": last}))
+    values = {"asked": asked, "last": _OLDEST if in_names else sys.maxsize}
+    return [row[0] for row in prepared.rows(connection, _with_words("sqlite"), values)]
 
 
 def _ids_postgresql(
@@ -143,25 +146,39 @@ def _ids_postgresql(
     connection.exec_driver_sql(
         f"SET LOCAL enable_seqscan = off; SET LOCAL gin_fuzzy_search_limit = {most}"
     )
-    vector = func.to_tsvector(
-        literal_column("'simple'"), summaries.c.name + literal_column("' '") + summaries.c.summary
-    )
     asked = " & ".join(word + ":*" * (word in beginnings and len(word) > 1) for word in words)
-    is_found = vector.op("@@")(func.to_tsquery("simple", asked))
-    return list(connection.scalars(select(summaries.c.project_id).where(is_found).limit(_TAKEN)))
+    rows = prepared.rows(connection, _with_words("postgresql"), {"asked": asked})
+    return [row[0] for row in rows]
+
+
+@statement
+def _with_words(dialect: str) -> sql.Select[Any]:
+    asked = sql.bindparam("asked", type_=sql.Text)
+    if dialect == "postgresql":
+        summaries = tables.summaries
+        vector = sql.func.to_tsvector(
+            sql.literal_column("'simple'"),
+            summaries.c.name + sql.literal_column("' '") + summaries.c.summary,
+        )
+        is_found = vector.op("@@")(sql.func.to_tsquery(sql.literal_column("'simple'"), asked))
+        return sql.select(summaries.c.project_id).where(is_found).limit(_TAKEN)
+    words, number = sql.table(fulltext.TABLE), sql.column("rowid", sql.Integer)
+    is_match = sql.column(fulltext.TABLE).match(asked)
+    query = sql.select(number).select_from(words)
+    return query.where(is_match, number <= sql.bindparam("last")).limit(_TAKEN)
 
 
 def _held(connection: Connection, ids: Sequence[int]) -> list[str]:
     if not ids:
         return []
-    found = (row[0] for row in prepared.rows(connection, _with_page(), {"ids": ids}))
-    return sorted(found, key=lambda each: (len(each), each))
+    return _shorter_first(prepared.rows(connection, _with_page(), {"ids": ids}))
 
 
 @statement
-def _with_page() -> Select[Any]:
+def _with_page() -> sql.Select[Any]:
+    projects, summaries = tables.projects, tables.summaries
     return (
-        select(summaries.c.name)
+        sql.select(summaries.c.name)
         .join(projects, projects.c.id == summaries.c.project_id)
         .where(among(summaries.c.project_id), projects.c.page_on_disk.is_(True))
     )
@@ -191,9 +208,10 @@ def _with_summaries(connection: Connection, names: Sequence[str]) -> list[Hit]:
 
 
 @statement
-def _summaries() -> Select[Any]:
+def _summaries() -> sql.Select[Any]:
+    projects, summaries = tables.projects, tables.summaries
     return (
-        select(projects.c.name, summaries.c.summary)
+        sql.select(projects.c.name, summaries.c.summary)
         .outerjoin(summaries, summaries.c.project_id == projects.c.id)
         .where(among(projects.c.name, "names"))
     )

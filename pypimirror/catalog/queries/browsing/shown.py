@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, select
-
-from pypimirror.catalog.mapping import mapper, prepared
+from pypimirror.catalog.mapping import mapper, prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
 from pypimirror.catalog.mapping.mapper import Record
 from pypimirror.catalog.mapping.prepared import among, statement
-from pypimirror.catalog.schema import files, projects
 
 
 class ShownProject(Record, frozen=True):
@@ -51,13 +49,13 @@ class ShownFile(Record, frozen=True):
 
 def project(connection: Connection, name: str) -> ShownProject | None:
     """Return the project with this name."""
-    found = mapper.read_all(connection, _project(), ShownProject, {"name": name})
-    return next(iter(found), None)
+    return mapper.read_first(connection, _project(), ShownProject, {"name": name})
 
 
 @statement
-def _project() -> Select[Any]:
-    is_it = projects.c.name == bindparam("name")
+def _project() -> sql.Select[Any]:
+    projects = tables.projects
+    is_it = projects.c.name == sql.bindparam("name")
     return mapper.select_record(ShownProject, projects).where(is_it)
 
 
@@ -67,9 +65,10 @@ def held(connection: Connection, names: Collection[str]) -> set[str]:
 
 
 @statement
-def _held() -> Select[Any]:
+def _held() -> sql.Select[Any]:
+    projects = tables.projects
     has_page = projects.c.page_on_disk.is_(True)
-    return select(projects.c.name).where(among(projects.c.name, "names"), has_page)
+    return sql.select(projects.c.name).where(among(projects.c.name, "names"), has_page)
 
 
 def of_project(connection: Connection, project: int) -> list[ShownFile]:
@@ -78,6 +77,7 @@ def of_project(connection: Connection, project: int) -> list[ShownFile]:
 
 
 @statement
-def _of_project() -> Select[Any]:
+def _of_project() -> sql.Select[Any]:
+    files = tables.files
     query = mapper.select_record(ShownFile, files)
-    return query.where(files.c.project_id == bindparam("project")).order_by(files.c.filename)
+    return query.where(files.c.project_id == sql.bindparam("project")).order_by(files.c.filename)

@@ -10,25 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import (
-    Connection,
-    Delete,
-    Integer,
-    Select,
-    bindparam,
-    delete,
-    literal_column,
-    or_,
-    select,
-)
 
 from pypimirror.catalog import bulk
-from pypimirror.catalog.mapping import mapper, prepared
+from pypimirror.catalog.mapping import mapper, prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection
 from pypimirror.catalog.mapping.prepared import among, statement
-from pypimirror.catalog.queries.projects import chunks
+from pypimirror.catalog.queries.projects import chunks, is_in
 from pypimirror.catalog.records import FileRecord, ProjectKey, SummaryRecord
-from pypimirror.catalog.schema import dependents as dependents_of
-from pypimirror.catalog.schema import files, projects, summaries
 from pypimirror.catalog.states import PROVEN
 
 
@@ -45,8 +33,9 @@ def sources(connection: Connection, ids: Sequence[int]) -> dict[int, bytes | Non
 
 
 @statement
-def _sources() -> Select[Any]:
-    query = select(summaries.c.project_id, summaries.c.source)
+def _sources() -> sql.Select[Any]:
+    summaries = tables.summaries
+    query = sql.select(summaries.c.project_id, summaries.c.source)
     return query.where(among(summaries.c.project_id))
 
 
@@ -71,47 +60,65 @@ def drop(connection: Connection, ids: Sequence[int]) -> None:
 
 
 @statement
-def _drop() -> Delete:
-    return delete(summaries).where(among(summaries.c.project_id))
+def _drop() -> sql.Delete:
+    return sql.delete(tables.summaries).where(among(tables.summaries.c.project_id))
 
 
 @statement
-def _drop_dependents() -> Delete:
-    return delete(dependents_of).where(among(dependents_of.c.project_id))
+def _drop_dependents() -> sql.Delete:
+    return sql.delete(tables.dependents).where(among(tables.dependents.c.project_id))
 
 
 def missing(connection: Connection, after: int, limit: int) -> list[ProjectKey]:
     """Return projects with a page and without a row, by id."""
-    columns = projects.c
-    query = (
-        select(columns.id, columns.name, columns.removal_cause)
-        .outerjoin(summaries, summaries.c.project_id == columns.id)
-        .where(columns.page_on_disk.is_(True), summaries.c.project_id.is_(None), columns.id > after)
-        .order_by(columns.id)
-        .limit(limit)
+    return mapper.read_all(connection, _missing(), ProjectKey, {"after": after, "limit": limit})
+
+
+@statement
+def _missing() -> sql.Select[Any]:
+    projects, summaries = tables.projects, tables.summaries
+    return (
+        mapper.select_record(ProjectKey, projects)
+        .outerjoin(summaries, summaries.c.project_id == projects.c.id)
+        .where(
+            projects.c.page_on_disk.is_(True),
+            summaries.c.project_id.is_(None),
+            projects.c.id > sql.bindparam("after"),
+        )
+        .order_by(projects.c.id)
+        .limit(sql.bindparam("limit", type_=sql.Integer))
     )
-    return list(mapper.read(connection, query, ProjectKey))
 
 
 def described(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
     """Return the files of these projects that may have a summary: in core metadata, or in an
     sdist.
     """
-    query = select(files).where(
-        files.c.project_id.in_(ids),
-        files.c.state.in_(list(PROVEN)),
-        or_(files.c.metadata_sha256.is_not(None), files.c.filename.not_like("%.whl")),
+    return mapper.read_all(connection, _described(), FileRecord, {"ids": ids})
+
+
+@statement
+def _described() -> sql.Select[Any]:
+    files = tables.files
+    has_metadata = files.c.metadata_sha256.is_not(None)
+    return sql.select(files).where(
+        among(files.c.project_id),
+        is_in(PROVEN),
+        sql.or_(has_metadata, files.c.filename.not_like("%.whl")),
     )
-    return list(mapper.read(connection, query, FileRecord))
 
 
-def dependents(connection: Connection, project: str, limit: int) -> list[str]:
-    """Return the names of projects on this mirror whose newest release requires `project`."""
+#: Most names that `dependents` returns.
+MOST_DEPENDENTS = 101
+
+
+def dependents(connection: Connection, project: str) -> list[str]:
+    """Return names of projects on this mirror whose newest release requires `project`."""
     is_postgresql = connection.dialect.name == "postgresql"
     if is_postgresql:
         # For a project that many require, its plan would first collect all their rows.
         connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
-    rows = prepared.rows(connection, _dependents(limit), {"project": project})
+    rows = prepared.rows(connection, _dependents(), {"project": project})
     found = sorted(row[0] for row in rows)
     if is_postgresql:
         connection.exec_driver_sql("SET LOCAL enable_bitmapscan TO DEFAULT")
@@ -119,10 +126,12 @@ def dependents(connection: Connection, project: str, limit: int) -> list[str]:
 
 
 @statement
-def _dependents(limit: int) -> Select[Any]:
+def _dependents() -> sql.Select[Any]:
+    projects, dependents = tables.projects, tables.dependents
+    requires = dependents.c.required == sql.bindparam("project")
     return (  # with a parameter as its limit, PostgreSQL plans for many rows
-        select(projects.c.name)
-        .join(dependents_of, dependents_of.c.project_id == projects.c.id)
-        .where(dependents_of.c.required == bindparam("project"), projects.c.page_on_disk.is_(True))
-        .limit(literal_column(str(limit), Integer))
+        sql.select(projects.c.name)
+        .join(dependents, dependents.c.project_id == projects.c.id)
+        .where(requires, projects.c.page_on_disk.is_(True))
+        .limit(sql.literal_column(str(MOST_DEPENDENTS), sql.Integer))
     )
