@@ -66,6 +66,6 @@ def test_it_says_which_sync_did_not_complete_once_and_when_one_does_again(
     told = (each for each in caplog.records if each.name == "pypimirror.up")
     first, second, last = (each.getMessage() for each in told)
     assert first.startswith(f"sync {failed.run} failed: no upstream answered")
-    assert second.startswith(f"sync {incomplete.run} is incomplete with 1 failure; 'pypimirror ")
+    assert second.startswith(f"sync {incomplete.run} is incomplete with 1 failure; '")
     assert f"runs show {incomplete.run}'" in second
     assert last == f"sync {done.run} completed"
