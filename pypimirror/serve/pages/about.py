@@ -68,6 +68,7 @@ class About:
     description: str = ""  #: HTML that is safe to show, as `Markup`
     licence: str = ""
     author: str = ""
+    requires_python: str = ""
     links: tuple[tuple[str, str], ...] = ()  #: name and address
     requires: tuple[RequirementParts, ...] = ()
     extras: tuple[str, ...] = ()
@@ -139,6 +140,7 @@ def parse(metadata: bytes) -> About:
         description=described(text, raw.get("description_content_type") or ""),
         licence=_licence(raw),
         author=line(raw.get("author") or raw.get("author_email")),
+        requires_python=line(raw.get("requires_python"), 100),
         links=tuple(_links(raw)),
         requires=tuple(split(each) for each in given.requires),
         extras=tuple(line(each) for each in (raw.get("provides_extra") or ())[:200]),

@@ -11,7 +11,16 @@ import msgspec
 #: The first segments of the paths of pages. `/` is one, too.
 FIRST = frozenset(
     {
-        *("project", "search", "search.json", "feed", "status", "status.json", "static"),
+        *(
+            "project",
+            "projects",
+            "search",
+            "search.json",
+            "feed",
+            "status",
+            "status.json",
+            "static",
+        ),
         *("favicon.ico", "robots.txt"),
     }
 )

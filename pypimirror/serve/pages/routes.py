@@ -15,6 +15,7 @@ PAGES: dict[str, Callable[[Site, Visit], Made]] = {
     "status": status.page,
     "status.json": status.as_json,
     "project": project.page,
+    "projects": search.projects,
     "search": search.page,
     "search.json": search.twin,
     "feed": feeds.page,

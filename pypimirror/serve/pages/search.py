@@ -1,4 +1,4 @@
-"""Search, as a page and as JSON."""
+"""Search, as a page and as JSON, and the list of all projects."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from pypimirror.catalog.database import Connection
+from pypimirror.catalog.queries import entries, totals
 from pypimirror.catalog.queries.browsing import search as queries
 from pypimirror.domain import documents
 from pypimirror.serve.pages.site import Site
@@ -15,6 +16,8 @@ from pypimirror.serve.pages.visit import Made, Visit, document
 
 #: Most results.
 _PAGE, _MOST = 50, 200
+#: Most projects that are listed. A page with more would load slowly, and nobody reads it.
+LISTED = 2_000
 #: A requirement, which people paste: a name, and extras, versions or a marker behind it. Signs
 #: that stand between words, as in "json (fast)", are none.
 _REQUIREMENT = re.compile(
@@ -53,6 +56,16 @@ def twin(site: Site, visit: Visit) -> Made:
         "results": [{"name": hit.name, "summary": hit.summary} for hit in hits],
     }
     return document(msgspec.json.encode(found))
+
+
+def projects(site: Site, visit: Visit) -> Made:
+    """Make the page at `/projects`. Raises `CatalogAwayError`."""
+    if visit.parts != ["projects"]:
+        return site.missing(visit)
+    with site.reader.read() as connection:
+        number = totals.held(connection).projects
+        names = list(entries.root_names(connection, False)) if number <= LISTED else []
+    return site.page(visit, "projects.html", number=number, names=names)
 
 
 def _find(connection: Connection, asked: str, limit: int) -> _Found:

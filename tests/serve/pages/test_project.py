@@ -390,3 +390,14 @@ def test_only_addresses_of_the_web_become_links() -> None:
 def test_metadata_in_any_encoding_is_read() -> None:
     about = parse(b"Metadata-Version: 2.1\nName: x\nVersion: 1\nSummary: \xff\xfe a\n\n\xff")
     assert isinstance(about.summary, str)
+
+
+def test_the_python_that_only_core_metadata_requires_is_shown(
+    mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    wheel = make_wheel("six", "1.0", requires_python=">=3.9,<4")
+    simulator.add_file("six", *wheel, core_metadata=True)
+    mirror.sync()
+    shown = "<dt>Requires Python</dt><dd>&gt;=3.9,&lt;4</dd>"
+    assert shown in ask("/project/six/").body.decode()
+    assert shown in ask("/project/six/1.0/").body.decode()

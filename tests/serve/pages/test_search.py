@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from pypimirror.catalog.mapping import fulltext
+from pypimirror.serve.pages import search
 from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, offer
 from tests.serve.pages.conftest import Ask
@@ -156,3 +157,21 @@ def test_without_a_catalog_pages_say_so(mirror: Mirror, simulator: Simulator, as
         made = ask(path, "q=six")
         assert made.head.status == 503
         assert b"The catalog cannot be read" in made.body
+
+
+def test_all_projects_are_listed_while_a_page_can_hold_them(
+    filled: Mirror, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ask("/projects").body.decode()
+    assert re.findall(r'<li><a href="\./project/([^/"]*)/">', made) == sorted(SUMMARIES)
+    assert 'href="./projects">All projects<' in ask("/").body.decode()
+    monkeypatch.setattr(search, "LISTED", len(SUMMARIES) - 1)
+    made = ask("/projects").body.decode()
+    assert "./project/" not in made
+    assert "5 projects, which are too many for one page" in made
+    assert ask("/projects/x").head.status == 404
+
+
+def test_a_mirror_without_projects_says_so(mirror: Mirror, ask: Ask) -> None:
+    mirror.sync()
+    assert "No project is here yet." in ask("/projects").body.decode()
