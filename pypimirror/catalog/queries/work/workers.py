@@ -29,13 +29,6 @@ from pypimirror.catalog.queries.leases import clock, expiry
 from pypimirror.catalog.records import WorkerRecord
 from pypimirror.catalog.states import LOST, WORKING
 
-# Plain text: each writing transaction asks this, and SQLAlchemy would take longer than a database.
-_ASKED_ON_SQLITE = "SELECT 1 FROM workers WHERE id = ? AND state = 'working'"
-_ASKED = (
-    "SELECT 1 FROM workers WHERE id = %s AND state = 'working' "
-    "AND expires_at > extract(epoch FROM clock_timestamp()) FOR KEY SHARE"
-)
-
 
 class OtherWorker(Struct, frozen=True):
     """A worker that has not ended, as another one sees it."""
@@ -110,8 +103,17 @@ def is_working(connection: Connection, worker_id: int) -> bool:
     On SQLite, nobody can take them while this transaction writes. So there a late heartbeat is
     harmless as long as nobody has taken them.
     """
-    query = _ASKED_ON_SQLITE if connection.dialect.name == "sqlite" else _ASKED
-    return connection.exec_driver_sql(query, (worker_id,)).first() is not None
+    query = _is_working(connection.dialect.name)
+    return bool(prepared.rows(connection, query, {"worker": worker_id}))
+
+
+@statement
+def _is_working(dialect: str) -> sql.Select[Any]:
+    query = sql.select(tables.workers.c.id).where(_is_it(), _works())
+    if dialect == "sqlite":
+        return query
+    query = query.where(tables.workers.c.expires_at > clock(dialect))
+    return query.with_for_update(read=True, key_share=True)
 
 
 def renew(connection: Connection, worker_id: int, lifetime: float) -> bool:
