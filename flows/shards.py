@@ -34,7 +34,7 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelling, Crashed
 
 from pypimirror.catalog import holder, states
-from pypimirror.catalog.database import SQLAlchemyError
+from pypimirror.catalog.engines import errors
 from pypimirror.catalog.queries.history import batches
 from pypimirror.catalog.queries.work import claims, workers
 from pypimirror.catalog.records import WorkerRecord
@@ -323,7 +323,7 @@ class Shards:
     def cancel(self) -> None:
         """Cancel the flow runs that have not ended. A lost shard counts as crashed."""
         lost: set[str] = set()
-        with suppress(SQLAlchemyError):
+        with suppress(errors.SQLAlchemyError):
             lost |= {row.name for row in self.rows() if row.state == states.LOST}
         for number, state in self.states().items():
             if state.is_final() or state.is_cancelling():

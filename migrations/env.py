@@ -17,5 +17,5 @@ if handed_over is not None:
     _run(handed_over)
 else:  # the alembic command line, for development: alembic -x url=... revision --autogenerate
     url = context.get_x_argument(as_dictionary=True)["url"]
-    with Catalog.open(url).engine.connect() as opened:
-        _run(opened)
+    with Catalog.open(url).write() as opened:
+        _run(opened.alchemy)

@@ -13,8 +13,9 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine
 
-from pypimirror.catalog import engines
 from pypimirror.catalog.database import SCHEMA_REVISION, Catalog
+from pypimirror.catalog.engines import servers
+from pypimirror.catalog.mapping import sql
 from tests.postgresql import execute
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
@@ -57,7 +58,8 @@ def compile_once() -> None:
     def create(*arguments: Any, **more: Any) -> Engine:
         return create_engine(*arguments, execution_options={"compiled_cache": _COMPILED}, **more)
 
-    engines.create_engine = create  # type: ignore[assignment]
+    servers.create_engine = create  # type: ignore[assignment]
+    sql.create_engine = create
 
 
 class Databases:

@@ -1,8 +1,8 @@
 """Writes what the code knows best into the documentation: `make docs`.
 
 Whole files: `configuration.md` from the sections' classes, `commands.md` from the typer app,
-`schemas/` from the types of documents. In other files, the tables between
-`<!-- generated: NAME -->` and `<!-- end -->`. With `--check`
+`schemas/` from the types of documents, and `known.json` of the catalog from its statements. In
+other files, the tables between `<!-- generated: NAME -->` and `<!-- end -->`. With `--check`
 nothing is written, and the exit code is 1 where a file is not what it should be.
 """
 
@@ -13,10 +13,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from docs.generate import statements
 from docs.generate.commands import commands
 from docs.generate.configuration import configuration
 from docs.generate.schemas import schemas
 from docs.generate.tables import fill
+from pypimirror.catalog.mapping import prepared
 
 DOCS = Path(__file__).resolve().parents[1]
 FILES: dict[str, Callable[[], str]] = {"configuration.md": configuration, "commands.md": commands}
@@ -28,6 +30,7 @@ def wanted() -> Iterator[tuple[Path, str]]:
         yield DOCS / name, write()
     for name, text in schemas():
         yield DOCS / "schemas" / name, text
+    yield prepared.KNOWN, statements.known()
     for path in sorted([*DOCS.glob("*.md"), *DOCS.glob("decisions/*.md")]):
         if path.name not in FILES and "<!-- generated:" in (text := path.read_text("utf-8")):
             yield path, fill(text)

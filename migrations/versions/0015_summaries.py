@@ -34,9 +34,10 @@ def upgrade() -> None:
             "(to_tsvector('simple', name || ' ' || summary))"
         )
     elif connection.dialect.name == "sqlite":
+        from pypimirror.catalog.engines.servers import AlchemyConnection
         from pypimirror.catalog.mapping.fulltext import create
 
-        create(connection)
+        create(AlchemyConnection(connection))
 
 
 def downgrade() -> None:

@@ -45,7 +45,7 @@ def insert_together(connection: Connection, table: str, rows: Sequence[Mapping[s
     for start in range(0, len(rows), _TOGETHER):
         some = rows[start : start + _TOGETHER]
         text = head + word + ", ".join([values] * len(some))
-        connection.exec_driver_sql(text, tuple(chain.from_iterable(map(statement.arrange, some))))
+        connection.run(text, tuple(chain.from_iterable(map(statement.arrange, some))))
 
 
 def update_rows(connection: Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -74,7 +74,7 @@ def move_rows(
 
 
 def _execute(connection: Connection, bulk: _Bulk, rows: Sequence[Mapping[str, Any]]) -> int:
-    return connection.exec_driver_sql(bulk.text, [bulk.arrange(row) for row in rows]).rowcount
+    return connection.run_many(bulk.text, [bulk.arrange(row) for row in rows])
 
 
 @lru_cache(maxsize=256)

@@ -24,13 +24,12 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
-
-from pypimirror.catalog import engines, holder, lease
+from pypimirror.catalog import holder, lease
 from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.engines import errors
 from pypimirror.catalog.holder import Holder
 from pypimirror.catalog.lease import Expiring, LeaseTimes, LostError
+from pypimirror.catalog.mapping.connection import Connection
 from pypimirror.catalog.queries.projects import chunks
 from pypimirror.catalog.queries.work import claims, requests, workers
 from pypimirror.catalog.states import CANCELLED, COMPLETED, FAILED, LOST
@@ -234,14 +233,14 @@ class Worker(Expiring):
                 requests.wait_for_turns(connection)
                 workers.end(connection, self.id, state, message)
                 claims.drop(connection, [self.id])
-        except SQLAlchemyError as error:  # then they expire
-            log.warning("the claims could not be given back: %s", engines.message(error))
+        except errors.SQLAlchemyError as error:  # then they expire
+            log.warning("the claims could not be given back: %s", errors.message(error))
 
 
 def _shown(error: BaseException) -> str:
     """Return the message of an error for the history, without statements and logins."""
-    if isinstance(error, SQLAlchemyError):
-        return redacted(engines.message(error))
+    if isinstance(error, errors.SQLAlchemyError):
+        return redacted(errors.message(error))
     return redacted(str(error))
 
 

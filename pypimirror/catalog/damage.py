@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
 from math import isfinite
 from typing import Any, NamedTuple, get_args, get_type_hints
@@ -340,7 +340,7 @@ def _small(connection: Connection, at_most: int) -> list[str]:
         f'(SELECT count(*) FROM (SELECT 1 FROM "{name}" LIMIT {at_most + 1}) AS few)'  # noqa: S608 - our own words
         for name in RULES
     )
-    found = connection.exec_driver_sql(f"SELECT {', '.join(of_each)}").one()
+    (found,) = connection.rows(f"SELECT {', '.join(of_each)}")
     return [name for name, number in zip(RULES, found, strict=True) if 0 < number <= at_most]
 
 
@@ -348,15 +348,13 @@ def _fault_in(connection: Connection, name: str, rules: tuple[_Rule, ...]) -> st
     columns = ", ".join(f'"{rule.column}"' for rule in rules)
     statement = f'SELECT {columns} FROM "{name}"'  # noqa: S608 - our own words
     # Take the driver's values: SQLAlchemy would convert them to the type of the column.
-    found = connection.exec_driver_sql(statement, execution_options={"yield_per": _AT_ONCE})
-    with closing(found) as result:
-        for rows in result.partitions(_AT_ONCE):
-            values = zip(*rows, strict=True)
-            if name != "marks" and all(map(_Rule.allows_all, rules, values)):
-                continue
-            faults = (_fault_of(name, rules, row) for row in rows)
-            if (fault := next((each for each in faults if each is not None), None)) is not None:
-                return fault
+    for rows in connection.parts(statement, _AT_ONCE):
+        values = zip(*rows, strict=True)
+        if name != "marks" and all(map(_Rule.allows_all, rules, values)):
+            continue
+        faults = (_fault_of(name, rules, row) for row in rows)
+        if (fault := next((each for each in faults if each is not None), None)) is not None:
+            return fault
     return None
 
 

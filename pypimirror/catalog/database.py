@@ -16,15 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import URL, Engine, insert, inspect, select, text
-from sqlalchemy import Connection as Connection  # the type that `read` and `write` yield
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError as SQLAlchemyError  # the errors of a database
-
-from pypimirror.catalog import engines
-from pypimirror.catalog.schema import metadata
+from pypimirror.catalog.engines import errors
+from pypimirror.catalog.engines.sqlite import SqliteConnection, SqliteFile, SqliteReader, WriterLock
+from pypimirror.catalog.mapping import fulltext, prepared, sql, tables
+from pypimirror.catalog.mapping.connection import Connection as Connection
+from pypimirror.catalog.mapping.connection import Engine, Mode
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.system.project import project_directory
 
@@ -42,6 +40,8 @@ _OPENING = 10.0
 #: Seconds between two attempts: first and longest pause.
 _FIRST_PAUSE, _PAUSE = 0.05, 1.0
 
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+
 #: Rows that are copied at once.
 _TOGETHER = 5_000
 
@@ -56,7 +56,7 @@ class Catalog:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         #: The name of the catalog in messages: its URL without a password.
-        self.shown = engine.url.render_as_string(hide_password=True)
+        self.shown = engine.shown
         #: Called when a writing transaction begins and before it commits. It raises an error if
         #: this process may no longer write.
         self.guard: Callable[[], None] = lambda: None
@@ -67,13 +67,13 @@ class Catalog:
         self.waiting: Callable[[], AbstractContextManager[None]] = nullcontext
         self._patience = _OPENING
         self._given_up = threading.Event()
-        self._reading = engines.for_reading(engine)
         # Without this lock, a thread would wait for another one inside the database, which polls or
         # blocks a connection. This lock wakes it up at once.
         self._writing = threading.Lock()
         # Between processes, SQLite polls, too.
-        file = sqlite_file(engine.url)
-        self._writer_lock = None if file is None else engines.WriterLock(file)
+        #: Its file; None if it is not a file of SQLite.
+        self.file = engine.file if isinstance(engine, SqliteFile) else None
+        self._writer_lock = None if self.file is None else WriterLock(self.file)
         self._turn = nullcontext if self._writer_lock is None else self._writer_lock.taken
 
     @classmethod
@@ -84,20 +84,17 @@ class Catalog:
         it must have the schema of this version: somebody else works on it. Raises `CatalogError` if
         it cannot be opened, is damaged, or belongs to a newer version.
         """
+        shown = shown_url(url)
         try:
-            shown = make_url(url).render_as_string(hide_password=True)
-        except SQLAlchemyError as error:  # its message would show a password
-            raise CatalogError("mirror.catalog: is not an SQLAlchemy URL") from error
-        try:
-            catalog = cls(engines.make(url))
+            catalog = cls(engine_for(url))
             if migrating:
                 catalog._migrate(shown)
             else:
                 catalog._check_revision(shown, "use the version that works on it")
-        except (SQLAlchemyError, ImportError) as error:
+        except (sql.exc.SQLAlchemyError, ImportError) as error:
             file = sqlite_file(url)
-            if not (reading and file and os.access(file, os.R_OK) and engines.cannot_write(error)):
-                message = engines.message(error)
+            if not (reading and file and os.access(file, os.R_OK) and errors.cannot_write(error)):
+                message = errors.message(error)
                 raise CatalogError(f"catalog {shown}: cannot be used: {message}") from error
             catalog = cls._as_it_is(file, shown)
         catalog._patience = PATIENCE
@@ -108,12 +105,11 @@ class Catalog:
         """Open the catalog at `url` so that nothing in it can be changed. Use only `read`.
 
         It does not wait for an unreachable database, and keeps its connection until it is closed.
-        Raises `CatalogError` as `open` does, and `SQLAlchemyError`.
+        Raises `CatalogError` as `open` does, and `sql.exc.SQLAlchemyError`.
         """
         file = sqlite_file(url)
         if file is not None:
-            shown = make_url(url).render_as_string(hide_password=True)
-            catalog = cls._as_it_is(file, shown, keeping=True)
+            catalog = cls._as_it_is(file, shown_url(url), keeping=True)
         else:
             catalog = cls.open(url, migrating=False)
         catalog._patience = 0.0
@@ -121,14 +117,13 @@ class Catalog:
 
     @classmethod
     def _as_it_is(cls, file: Path, shown: str, *, keeping: bool = False) -> Catalog:
-        catalog = cls(engines.read_only(file, keeping=keeping))
-        catalog.shown = shown
+        catalog = cls(SqliteReader(file, keeping=keeping))
         try:
             catalog._check_revision(
                 shown, "this user cannot change it: first run this version as its owner"
             )
-        except SQLAlchemyError as error:
-            message = engines.message(error)
+        except sql.exc.SQLAlchemyError as error:
+            message = errors.message(error)
             raise CatalogError(f"catalog {shown}: cannot be read: {message}") from error
         return catalog
 
@@ -147,7 +142,7 @@ class Catalog:
 
     def close(self) -> None:
         """Close all connections."""
-        self.engine.dispose()
+        self.engine.close()
         if self._writer_lock is not None:
             self._writer_lock.close()
 
@@ -158,7 +153,7 @@ class Catalog:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a connection for reading. All its queries see the same state of the catalog."""
-        with self.waiting(), self._transaction(**self._reading) as connection:
+        with self.waiting(), self._transaction(Mode(is_read_only=True)) as connection:
             yield connection
 
     @contextmanager
@@ -166,7 +161,7 @@ class Catalog:
         """Open a connection whose changes are all committed at the end, or none of them."""
         with self._writing, self._turn():
             self.guard()
-            with self._transaction(pypimirror_write=True, pypimirror_prompt=True) as connection:
+            with self._transaction(Mode(writes=True, is_prompt=True)) as connection:
                 self.fence(connection)
                 yield connection
                 self.guard()
@@ -182,10 +177,10 @@ class Catalog:
             try:
                 with begin() as connection:
                     return change(connection)
-            except SQLAlchemyError as error:
-                if not engines.is_passing(error):
+            except sql.exc.SQLAlchemyError as error:
+                if not errors.is_passing(error):
                     raise
-                log.warning("the catalog was lost: %s; trying again", engines.message(error))
+                log.warning("the catalog was lost: %s; trying again", errors.message(error))
         with begin() as connection:
             return change(connection)
 
@@ -197,67 +192,53 @@ class Catalog:
         fence is asked.
         """
         alone = self.engine.dialect.name == "sqlite"
-        options = dict.fromkeys(("pypimirror_prompt", "pypimirror_by_index"), True)
-        options["pypimirror_write"] = alone
+        mode = Mode(writes=alone, is_prompt=True, is_by_index=True)
         waiting = self._writing if alone else nullcontext()
-        with waiting, self._turn(), self._transaction(patience, **options) as connection:
+        with waiting, self._turn(), self._transaction(mode, patience) as connection:
             yield connection
 
     @contextmanager
-    def _transaction(self, patience: float | None = None, **options: Any) -> Iterator[Connection]:
+    def _transaction(self, mode: Mode, patience: float | None = None) -> Iterator[Connection]:
         patience = self._patience if patience is None else patience
-        with self._connect(patience, options) as connection:
-            # Closing the connection rolls back uncommitted changes.
+        # Closing the connection rolls back uncommitted changes.
+        with closing(self._begin(mode, patience)) as connection:
             yield connection
             try:
                 connection.commit()
             except BaseException:
-                # For SQLAlchemy the transaction is over, but the database may still keep its locks.
+                # The transaction is over, but the database may still keep its locks.
                 connection.invalidate()
                 raise
 
-    def _connect(self, patience: float, options: dict[str, Any]) -> Connection:
+    def _begin(self, mode: Mode, patience: float) -> Connection:
         """Return a connection with a begun transaction. Wait for an unreachable database."""
         last = time.monotonic() + patience
         pause = _FIRST_PAUSE
         while True:
             try:
-                return self._begin(options)
-            except SQLAlchemyError as error:
-                if time.monotonic() > last or not engines.is_passing(error):
+                return self.engine.begin(mode)
+            except sql.exc.SQLAlchemyError as error:
+                if time.monotonic() > last or not errors.is_passing(error):
                     raise
                 if pause == _FIRST_PAUSE:
-                    log.warning("waiting for the catalog: %s", engines.message(error))
+                    log.warning("waiting for the catalog: %s", errors.message(error))
                 if self._given_up.wait(pause):
                     raise
             pause = min(2 * pause, _PAUSE)
 
-    def _begin(self, options: dict[str, Any]) -> Connection:
-        connection = self.engine.connect()
-        try:
-            connection = connection.execution_options(**options)
-            connection.begin()
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
     def _revision(self, shown: str) -> tuple[str | None, bool]:
         """Return the revision of the schema, and whether any tables exist."""
-        current: str | None = None
-        with self._transaction() as connection:
-            tables = inspect(connection).get_table_names()
-            if "alembic_version" in tables:
-                current = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        if current is None and "files" in tables:
+        with self._transaction(Mode()) as connection:
+            current, names = revision(connection)
+        if current is None and "files" in names:
             raise CatalogError(f"catalog {shown}: is not pypimirror's; name another one")
-        return current, bool(tables)
+        return current, bool(names)
 
     def _migrate(self, shown: str) -> None:
         current, used = self._revision(shown)
         if current == SCHEMA_REVISION:
             return
-        with self._transaction(pypimirror_write=True) as connection:
+        with self._transaction(Mode(writes=True)) as connection:
             if used or self.engine.dialect.name != "sqlite":
                 upgrade(connection, current, shown)
             else:
@@ -271,11 +252,9 @@ def copy(catalog: Catalog, file: Path) -> Catalog:
     """
     try:
         with catalog.read() as connection:
-            if catalog.engine.dialect.name == "sqlite":
+            if isinstance(connection, SqliteConnection):
                 with closing(sqlite3.connect(file)) as target:
-                    source = connection.connection.driver_connection
-                    assert isinstance(source, sqlite3.Connection)
-                    source.backup(target)
+                    connection.raw.backup(target)
                 found = Catalog.open(f"sqlite:///{file}")
             else:
                 found = Catalog.open(f"sqlite:///{file}")
@@ -285,8 +264,8 @@ def copy(catalog: Catalog, file: Path) -> Catalog:
                 except BaseException:
                     found.close()
                     raise
-    except (SQLAlchemyError, sqlite3.Error, CatalogError) as error:
-        message = engines.message(error)
+    except (sql.exc.SQLAlchemyError, sqlite3.Error, CatalogError) as error:
+        message = errors.message(error)
         where = f"to {file}, in the directory for temporary files (TMPDIR)"
         fault = f"catalog {catalog.shown}: cannot be copied {where}: {message}"
         raise CatalogError(fault) from error
@@ -295,10 +274,10 @@ def copy(catalog: Catalog, file: Path) -> Catalog:
 
 
 def _copy_rows(source: Connection, target: Connection) -> None:
-    for table in metadata.sorted_tables:
-        rows = source.execute(select(table).execution_options(yield_per=_TOGETHER))
+    for table in tables.metadata.sorted_tables:
+        rows = source.execute(sql.select(table).execution_options(yield_per=_TOGETHER))
         for part in rows.mappings().partitions():
-            target.execute(insert(table), [dict(row) for row in part])
+            target.execute(sql.insert(table), [dict(row) for row in part])
 
 
 @contextmanager
@@ -306,8 +285,8 @@ def catalog_errors(catalog: Catalog) -> Iterator[None]:
     """Turn errors of the database into `CatalogError`."""
     try:
         yield
-    except SQLAlchemyError as error:
-        raise CatalogError(f"catalog {catalog.shown}: {engines.message(error)}") from error
+    except sql.exc.SQLAlchemyError as error:
+        raise CatalogError(f"catalog {catalog.shown}: {errors.message(error)}") from error
 
 
 def is_absent(url: str) -> bool:
@@ -319,27 +298,67 @@ def is_absent(url: str) -> bool:
         return False  # unknown; opening it reports the error
 
 
-def sqlite_file(url: str | URL) -> Path | None:
+def sqlite_file(url: str) -> Path | None:
     """Return the file of an SQLite catalog; None if the catalog is not a file."""
+    scheme, _, path = url.partition(":///")
+    if scheme == "sqlite" and path and not set(path) & set("?#%:"):
+        return Path(path)  # SQLAlchemy would say the same, and is slow to import
     try:
-        parsed = make_url(url)
-    except SQLAlchemyError:
+        parsed = sql.make_url(url)
+    except sql.exc.SQLAlchemyError:
         return None  # `Catalog.open` reports the error
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         return None
     return Path(str(parsed.database))
 
 
+def shown_url(url: str) -> str:
+    """Return an URL of a catalog as messages show it, without its password. Raises
+    `CatalogError`.
+    """
+    file = sqlite_file(url)
+    if file is not None:
+        return f"sqlite:///{file}"
+    try:
+        return sql.make_url(url).render_as_string(hide_password=True)
+    except sql.exc.SQLAlchemyError as error:  # its message would show a password
+        raise CatalogError("mirror.catalog: is not an SQLAlchemy URL") from error
+
+
+def engine_for(url: str) -> Engine:
+    """Return an engine for the database at `url`. It connects later. Raises `SQLAlchemyError`."""
+    file = sqlite_file(url)
+    if file is not None:
+        return SqliteFile(file)
+    from pypimirror.catalog.engines import servers
+
+    return servers.make(url)
+
+
+def revision(connection: Connection) -> tuple[str | None, list[str]]:
+    """Return the revision of the schema, if there is one, and the names of the tables."""
+    if connection.dialect.name == "sqlite":
+        names = [row[0] for row in connection.rows(_TABLES)]
+    else:
+        names = sql.inspect(connection.alchemy).get_table_names()
+    if "alembic_version" not in names:
+        return None, names
+    found = connection.rows("SELECT version_num FROM alembic_version")
+    return (found[0][0] if found else None), names
+
+
 def create(connection: Connection) -> None:
     """Create the tables of all migrations in an empty SQLite file, in a tenth of their time."""
-    if inspect(connection).get_table_names():
+    if revision(connection)[1]:
         return  # another process was faster
-    metadata.create_all(connection, checkfirst=False)
-    connection.exec_driver_sql(
+    for statement in prepared.schema():
+        connection.run(statement)
+    fulltext.create(connection)
+    connection.run(
         "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
         "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
     )
-    connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (SCHEMA_REVISION,))
+    connection.run("INSERT INTO alembic_version VALUES (?)", (SCHEMA_REVISION,))
 
 
 def upgrade(connection: Connection, current: str | None, shown: str) -> None:
@@ -360,5 +379,5 @@ def upgrade(connection: Connection, current: str | None, shown: str) -> None:
             f"catalog {shown}: was written by a newer pypimirror (schema {current}); "
             "install that version, or restore the catalog from before its upgrade"
         )
-    config.attributes["connection"] = connection
+    config.attributes["connection"] = connection.alchemy
     command.upgrade(config, "head")

@@ -25,12 +25,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from msgspec import Struct
-from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
-from pypimirror.catalog import engines, holder
+from pypimirror.catalog import holder
 from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.engines import errors
 from pypimirror.catalog.holder import Holder
+from pypimirror.catalog.mapping.connection import Connection
 from pypimirror.catalog.queries import leases, runs
 from pypimirror.domain.errors import LockedError, refusal
 from pypimirror.domain.model import Problem, PypimirrorError, Reason
@@ -82,7 +82,7 @@ class Expiring(ABC):
         self._catalog = catalog
         self._me = me
         self._pace = pace
-        self._expires = catalog.engine.dialect.name != "sqlite"
+        self._expires = catalog.file is None
         self._good_until = 0.0
         self._ended = threading.Event()
         self._losing = threading.Lock()
@@ -125,8 +125,8 @@ class Expiring(ABC):
             try:
                 with self._catalog.aside() as connection:
                     kept = self.renew(connection)
-            except SQLAlchemyError as error:
-                message = engines.message(error)
+            except errors.SQLAlchemyError as error:
+                message = errors.message(error)
                 log.warning("the %s could not be renewed: %s", self.what, message)
                 if self._is_late():
                     self._lose(f"the catalog could not be reached: {message}")
@@ -218,8 +218,8 @@ class Lease(Expiring):
             try:
                 with self._catalog.aside() as connection:
                     leases.drop(connection, self._me)
-            except SQLAlchemyError as error:  # then it expires
-                log.warning("the lease could not be given back: %s", engines.message(error))
+            except errors.SQLAlchemyError as error:  # then it expires
+                log.warning("the lease could not be given back: %s", errors.message(error))
 
 
 @contextmanager

@@ -21,21 +21,15 @@ them in each process, and would have to compile each text.
 from collections.abc import Mapping
 from typing import Annotated
 
-from sqlalchemy import BigInteger, Integer, SmallInteger
+from pypimirror.catalog.mapping.fields import Record, Stored
 
-from pypimirror.catalog.mapping.addresses import AddressType
-from pypimirror.catalog.mapping.mapper import Record, Stored
-
-# SQLite only counts up keys of the type INTEGER. On PostgreSQL, 2^31 files could be too few.
-KEY = BigInteger().with_variant(Integer, "sqlite")
-
-Id = Annotated[int, Stored(KEY, primary_key=True)]
+Id = Annotated[int, Stored("key", primary_key=True)]
 #: The id of a row in another table, without a constraint: that row may have been deleted.
-Number = Annotated[int, Stored(KEY)]
-OfProject = Annotated[int, Stored(KEY, references="projects.id")]
-OfRun = Annotated[int, Stored(KEY, references="runs.id")]
-Small = Annotated[int, Stored(SmallInteger())]
-Medium = Annotated[int, Stored(Integer())]
+Number = Annotated[int, Stored("key")]
+OfProject = Annotated[int, Stored("key", references="projects.id")]
+OfRun = Annotated[int, Stored("key", references="runs.id")]
+Small = Annotated[int, Stored("small")]
+Medium = Annotated[int, Stored("medium")]
 Unique = Annotated[str, Stored(unique=True)]
 Name = Annotated[str, Stored(primary_key=True)]
 Digest = Annotated[bytes, Stored(primary_key=True)]
@@ -88,7 +82,7 @@ class FileRecord(Record, frozen=True):
     id: Id
     project_id: OfProject
     filename: str
-    url: Annotated[str, Stored(AddressType())]
+    url: Annotated[str, Stored("address")]
     other_urls: str | None  #: JSON list of [source, address]: other links, the best first
     location: str | None  #: directory below the mirror root; None: packages/<project>
     state: Small  #: a `State`
@@ -130,7 +124,7 @@ class RefusalRecord(Record, frozen=True):
     """An offer of a page that this mirror refuses. It stays until the page changes."""
 
     id: Id
-    project_id: Annotated[int, Stored(KEY, references="projects.id", indexed=True)]
+    project_id: Annotated[int, Stored("key", references="projects.id", indexed=True)]
     file: str
     reason: str
     message: str
@@ -183,7 +177,7 @@ class AskedRecord(Record, frozen=True):
 class SummaryRecord(Record, frozen=True):
     """The name and summary of a project, for search. See `pypimirror.catalog.queries.browsing`."""
 
-    project_id: Annotated[int, Stored(KEY, primary_key=True, given=True)]
+    project_id: Annotated[int, Stored("key", primary_key=True, given=True)]
     name: str
     summary: str  #: one line; "": none is known
     source: bytes | None  #: sha256 of the core metadata or sdist that says it; None: none is here
@@ -192,7 +186,7 @@ class SummaryRecord(Record, frozen=True):
 class DependentRecord(Record, frozen=True):
     """A requirement of a project, from the same source as its `SummaryRecord`."""
 
-    project_id: Annotated[int, Stored(KEY, primary_key=True, given=True)]
+    project_id: Annotated[int, Stored("key", primary_key=True, given=True)]
     required: Name  #: normalised
 
 
@@ -229,7 +223,7 @@ class WorkerRecord(Record, frozen=True):
     """A worker of a run: it takes batches of projects through the stages."""
 
     id: Id
-    run_id: Annotated[int, Stored(KEY, references="runs.id", indexed=True)]
+    run_id: Annotated[int, Stored("key", references="runs.id", indexed=True)]
     name: str  #: a number, or the name of a shard
     executor: str  #: one of `states.EXECUTORS`
     holder: str  #: JSON object: its process
@@ -247,7 +241,7 @@ class WorkerRecord(Record, frozen=True):
 class ClaimRecord(Record, frozen=True):
     """A project that a worker of the present run has, or has finished; see `catalog.claims`."""
 
-    project_id: Annotated[int, Stored(KEY, primary_key=True, given=True)]
+    project_id: Annotated[int, Stored("key", primary_key=True, given=True)]
     worker_id: Number
     batch: Medium
     done: bool  #: finished in this run; another run does the rest
@@ -257,7 +251,7 @@ class StageRecord(Record, frozen=True):
     """One batch of a run in one stage."""
 
     id: Id
-    run_id: Annotated[int, Stored(KEY, references="runs.id", indexed=True)]
+    run_id: Annotated[int, Stored("key", references="runs.id", indexed=True)]
     stage: str
     batch: Medium
     state: str
@@ -283,7 +277,7 @@ class FailureRecord(Record, frozen=True):
 class DayRecord(Record, frozen=True):
     """A day in UTC: the work of its runs, and the contents of the mirror after the last run."""
 
-    day: Annotated[int, Stored(Integer(), primary_key=True, given=True)]  #: since the epoch
+    day: Annotated[int, Stored("medium", primary_key=True, given=True)]  #: since the epoch
     projects: Medium  #: number of pages
     files: int  #: number of files on pages
     bytes: int  #: of these files
@@ -386,7 +380,7 @@ class UnreadFile(Record, frozen=True):
     filename: str
     state: int
     digest: bytes
-    url: Annotated[str, Stored(AddressType())]
+    url: Annotated[str, Stored("address")]
     upstream: str | None
     location: str | None
     size: int | None

@@ -12,19 +12,16 @@ from __future__ import annotations
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     Index,
     MetaData,
     UniqueConstraint,
     and_,
     case,
-    event,
     literal_column,
 )
 
-from pypimirror.catalog.mapping import fulltext
-from pypimirror.catalog.mapping.mapper import table
-from pypimirror.catalog.records import KEY as KEY
+from pypimirror.catalog.mapping.columns import KEY as KEY
+from pypimirror.catalog.mapping.columns import table
 from pypimirror.catalog.records import (
     AskedRecord,
     ClaimRecord,
@@ -54,11 +51,6 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-
-
-def _index_words(_table: object, connection: Connection, **_: object) -> None:
-    if connection.dialect.name == "sqlite":
-        fulltext.create(connection)
 
 
 projects = table("projects", metadata, ProjectRecord)
@@ -103,8 +95,8 @@ needs = table("needs", metadata, NeedRecord)
 asked = table("asked", metadata, AskedRecord)
 Index("ix_asked_used_at", asked.c.used_at)
 summaries = table("summaries", metadata, SummaryRecord)
-# Words of SQLite are in a table of FTS5; PostgreSQL has an index, named in the migration alone.
-event.listen(summaries, "after_create", _index_words)
+# Words of SQLite are in a table of FTS5 (`mapping.fulltext`); PostgreSQL has an index, named in the
+# migration alone.
 dependents = table("dependents", metadata, DependentRecord)
 Index("ix_dependents_required", dependents.c.required)
 runs = table("runs", metadata, RunRecord)

@@ -15,10 +15,9 @@ from functools import partial
 
 import msgspec
 
-from pypimirror.catalog import engines
-from pypimirror.catalog.database import SQLAlchemyError
+from pypimirror.catalog.engines import errors
 from pypimirror.domain.model import PypimirrorError
-from pypimirror.on_demand.files import DeskFiles, of_the_disk
+from pypimirror.on_demand.files import DeskFiles
 from pypimirror.on_demand.messages import (
     Away,
     Coming,
@@ -95,9 +94,7 @@ class Desk:
     def _answer(self, question: Question, key: tuple[str, str]) -> None:
         try:
             answer = self._find(question, key)
-        except (StorageError, OSError) as error:
-            answer = of_the_disk(_shown(error))
-        except (PypimirrorError, SQLAlchemyError) as error:
+        except (PypimirrorError, errors.SQLAlchemyError, OSError) as error:
             answer = Away(0, _shown(error))
         except Exception:  # the server waits for an answer, whatever happens
             log.exception("%s could not be answered", question)
@@ -126,9 +123,9 @@ class Desk:
                 return self._index()
 
 
-def _shown(error: PypimirrorError | SQLAlchemyError | OSError) -> str:
+def _shown(error: PypimirrorError | errors.SQLAlchemyError | OSError) -> str:
     if isinstance(error, OSError):
         return str(StorageError(error.filename or "", error))
-    if isinstance(error, SQLAlchemyError):
-        return f"The catalog could not be used: {engines.message(error)}"
+    if isinstance(error, errors.SQLAlchemyError):
+        return f"The catalog could not be used: {errors.message(error)}"
     return str(error)

@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from pypimirror import __version__
-from pypimirror.catalog.database import Connection, SQLAlchemyError
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.engines import errors
 from pypimirror.catalog.lease import LostError
 from pypimirror.catalog.queries.work import asked
 from pypimirror.config.settings import Config, load
@@ -94,7 +95,7 @@ def main() -> NoReturn:
     options = parser.parse_args()
     try:
         work(load(options.config), ServerLink(options.link))
-    except (PypimirrorError, SQLAlchemyError, OSError) as error:
+    except (PypimirrorError, errors.SQLAlchemyError, OSError) as error:
         print(f"the fetcher cannot work: {error}", file=sys.stderr)
         os._exit(1)
     os._exit(0)
@@ -135,7 +136,7 @@ def work(config: Config, link: ServerLink) -> None:
         following = link.questions()
         while (message := following()) is not None:
             if isinstance(message, Used):
-                grouped.later(partial(_note_use, keeper.not_waiting(message.files), clock.now()))
+                grouped.later(partial(_note_use, message.files, clock.now()))
             else:
                 desk.ask(message)
         keeper.end()

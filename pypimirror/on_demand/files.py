@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,11 +20,11 @@ import msgspec
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries.work import asked
 from pypimirror.domain.layout import METADATA_SUFFIX, file_path
-from pypimirror.domain.model import Problem, Reason
+from pypimirror.domain.model import File, Problem, Reason
 from pypimirror.download.protocol import FetchFile, FileResult, Job
 from pypimirror.on_demand import following
 from pypimirror.on_demand.grouped import Grouped
-from pypimirror.on_demand.listing import FileToFetch, Listing
+from pypimirror.on_demand.listing import Listing, Offer
 from pypimirror.on_demand.messages import (
     Absent,
     Away,
@@ -47,9 +46,9 @@ from pypimirror.verify import proof
 from pypimirror.verify.hashing import hash_file
 
 #: Seconds between two checks whether another fetcher is done: first and longest pause.
-_FIRST_PAUSE, _PAUSE = 0.05, 0.1
+_FIRST_PAUSE, _PAUSE = 0.05, 0.25
 #: Number of checks before this fetcher tries to claim the file: the other one may be dead.
-_LOOKS = 20
+_LOOKS = 10
 
 #: Bytes of the largest core metadata.
 _MAX_METADATA = 4 << 20
@@ -63,8 +62,6 @@ _OF_POLICY = frozenset({Reason.TOO_LARGE, Reason.HOST_NOT_ALLOWED, Reason.DENIED
 _HOPELESS = frozenset({Reason.DISK, Reason.WORKER, Reason.CANCELLED})
 
 Tell = Callable[[Coming], None]
-
-log = logging.getLogger(__name__)
 
 
 class DeskFiles:
@@ -94,7 +91,6 @@ class DeskFiles:
         self._placed = placed
         self._numbers = itertools.count(1)
         self._waiting = run.lanes.priority.given_up
-        self._accept = run.config.verify.accept
         self._metadata: Once[tuple[str, str], Final] = Once(self._waiting)
         self.received = 0  #: bytes from upstreams
 
@@ -105,14 +101,16 @@ class DeskFiles:
                 (project, filename), lambda: self._core_metadata(project, filename)
             )
         found = self._look_up(project, filename)
-        if not isinstance(found, FileToFetch):
+        if not isinstance(found, _Wanted):
             return found
-        if found.is_provable(self._accept):
-            path = self._store.file(project, filename)
-            if regular.is_here(path):
-                return Here(0, path)
-        here, part = self._claim(found)
-        return here or self._fetch(found, part, tell)
+        if found.is_provable(self._run):
+            here = self._store.file(project, filename)
+            if regular.is_here(str(here)):
+                return Here(0, str(here))
+        is_held, part = self._is_held_meanwhile(found)
+        if is_held:
+            return Here(0)
+        return self._fetch(found, part, tell)
 
     def _forget(self, pair: asked.Pair, connection: Connection) -> None:
         asked.forget(connection, [pair], self._worker())
@@ -126,9 +124,9 @@ class DeskFiles:
     def _take_over(self, pair: asked.Pair, connection: Connection) -> bool:
         return asked.ask(connection, pair, self._worker(), clock.now())
 
-    def _claim(self, found: FileToFetch) -> tuple[Here | None, Path | None]:
-        """Claim a file for this fetcher. Return where it is if another one has fetched it
-        meanwhile, else where a sync is writing it, if one is.
+    def _is_held_meanwhile(self, found: _Wanted) -> tuple[bool, Path | None]:
+        """Claim a file for this fetcher. Return whether another one has placed it meanwhile, and
+        where a sync is writing it, if one is.
         """
         project, filename = pair = found.pair
         size, pause, waited = found.file.size, _FIRST_PAUSE, False
@@ -148,8 +146,6 @@ class DeskFiles:
                 with self._waiting():
                     time.sleep(pause)
                 pause = min(2 * pause, _PAUSE)
-                if (here := self._shared(found)) is not None:
-                    return here, None
                 with self._run.catalog.read() as connection:
                     if asked.fetched_by(connection, pair) is None:
                         break
@@ -157,28 +153,11 @@ class DeskFiles:
         with self._waiting():
             is_held = self._run.storage.has(file_path(project, filename, None))
         if not is_held:
-            return None, claimed[1]
+            return False, claimed[1]
         self._grouped.later(lambda connection: asked.done(connection, [pair], self._worker()))
-        return Here(0), None
+        return True, None
 
-    def _shared(self, found: FileToFetch) -> Here | None:
-        """Return a file that another fetcher of this directory has fetched and not placed yet.
-
-        Its bytes are proven here, too. None without such a file, or without hard links.
-        """
-        there = self._store.elsewhere(*found.pair)
-        if there is None or not found.is_provable(self._accept):
-            return None
-        number = next(self._numbers)
-        job = self._job(number, found, found.listing.upstream, found.file.url)
-        with self._waiting():
-            result = following.linked(there, job)
-        if result is not None:
-            return self._put(number, found, result)
-        self._store.drop_part(number)
-        return None
-
-    def _look_up(self, project: str, filename: str) -> FileToFetch | Final:
+    def _look_up(self, project: str, filename: str) -> _Wanted | Final:
         """Return the file on its project's page, or why there is none to fetch."""
         listing = self._pages.listing(project, filename)
         if not isinstance(listing, Listing):
@@ -191,9 +170,9 @@ class DeskFiles:
             return Absent(0, told, ABSENCE)
         if filename in listing.linked:
             return Refused(0, f"{filename}: stays at the upstream (metadata_only): {file.url}")
-        return FileToFetch(project, file, listing, listing.offer(file))
+        return _Wanted(project, file, listing, listing.offer(file))
 
-    def _fetch(self, found: FileToFetch, part: Path | None, tell: Tell) -> Final:
+    def _fetch(self, found: _Wanted, part: Path | None, tell: Tell) -> Final:
         """Fetch a file that this fetcher has claimed, or follow a sync that writes to `part`."""
         number = next(self._numbers)
         try:
@@ -203,7 +182,7 @@ class DeskFiles:
             self._store.drop_part(number)
             raise
 
-    def _fetch_as(self, number: int, found: FileToFetch, part: Path | None, tell: Tell) -> Final:
+    def _fetch_as(self, number: int, found: _Wanted, part: Path | None, tell: Tell) -> Final:
         _, short = self._run.room.claim({number: found.file.size or 0})
         try:
             if short is None:
@@ -213,24 +192,22 @@ class DeskFiles:
         finally:
             self._run.room.settle([number])
         if result.problem is None:
-            if found.is_provable(self._accept):
+            if found.is_provable(self._run):
                 return self._put(number, found, result)
-            unproven = Fetched(*found.pair, result, self._store.part(number))
+            part = self._store.part(number)
             with self._waiting():
-                problem = self._placed(unproven)
+                problem = self._placed(Fetched(*found.pair, result, str(part)))
             return Here(0) if problem is None else _answer(problem)
         if result.problem.reason in _BAD:
-            self._keep(Fetched(*found.pair, result, self._store.part(number)))
+            self._keep(Fetched(*found.pair, result, str(self._store.part(number))))
         else:
             self._store.drop_part(number)
             self._grouped.do(partial(self._forget, found.pair))
         return _answer(result.problem)
 
-    def _received(
-        self, number: int, found: FileToFetch, part: Path | None, tell: Tell
-    ) -> FileResult:
+    def _received(self, number: int, found: _Wanted, part: Path | None, tell: Tell) -> FileResult:
         """Follow a sync, or transfer a file."""
-        if part is not None and found.is_provable(self._accept):
+        if part is not None and found.is_provable(self._run):
             coming = self._telling(number, found, tell)
             job = self._job(number, found, found.listing.upstream, found.file.url)
             with self._waiting():
@@ -242,20 +219,19 @@ class DeskFiles:
             result = self._transfer_again(number, found, tell, result)
         return result
 
-    def _telling(self, number: int, found: FileToFetch, tell: Tell) -> Callable[[], None]:
+    def _telling(self, number: int, found: _Wanted, tell: Tell) -> Callable[[], None]:
         """Tell that a file is coming. Return a function that tells how much of it is here."""
         part = self._store.part(number)
-        coming = Coming(0, part, 0, found.file.size, found.offer.digests)
+        coming = Coming(0, str(part), 0, found.file.size, found.offer.digests)
         tell(coming)
 
         def progress() -> None:
             with contextlib.suppress(OSError):
-                received = os.stat(part).st_size  # noqa: PTH116
-                tell(msgspec.structs.replace(coming, received=received))
+                tell(msgspec.structs.replace(coming, received=part.stat().st_size))
 
         return progress
 
-    def _transfer(self, number: int, found: FileToFetch, tell: Tell) -> FileResult:
+    def _transfer(self, number: int, found: _Wanted, tell: Tell) -> FileResult:
         """Try the links of a file in turn, then those of its owner's alternates."""
         coming = self._telling(number, found, tell)
 
@@ -276,20 +252,20 @@ class DeskFiles:
         return first
 
     def _transfer_again(
-        self, number: int, found: FileToFetch, tell: Tell, failed: FileResult
+        self, number: int, found: _Wanted, tell: Tell, failed: FileResult
     ) -> FileResult:
         """Try the links of a new page, if the page was old: the file may have moved."""
         listing = self._pages.listing(found.project)
         if not isinstance(listing, Listing) or listing.page == found.listing.page:
             return failed
         again = self._look_up(*found.pair)
-        if not isinstance(again, FileToFetch):
+        if not isinstance(again, _Wanted):
             return failed
-        if again.is_provable(self._accept) != found.is_provable(self._accept):
+        if again.is_provable(self._run) != found.is_provable(self._run):
             return failed
         return self._transfer(number, again, tell)
 
-    def _links(self, found: FileToFetch) -> Iterator[tuple[str, str]]:
+    def _links(self, found: _Wanted) -> Iterator[tuple[str, str]]:
         """Yield the links of a file. The alternates are asked only if all others have failed."""
         yield from found.offer.links
         run = self._run
@@ -304,10 +280,10 @@ class DeskFiles:
                         if file.filename == found.file.filename and link not in found.offer.links:
                             yield link
 
-    def _job(self, number: int, found: FileToFetch, remote: str, url: str) -> FetchFile:
-        part = self._store.part(number)
+    def _job(self, number: int, found: _Wanted, remote: str, url: str) -> FetchFile:
+        part = str(self._store.part(number))
         # As in a sync: without strong digests, nothing is proven before the archive is read.
-        early = found.file.filename.endswith(".whl") and found.is_provable(self._accept)
+        early = found.file.filename.endswith(".whl") and found.is_provable(self._run)
         return FetchFile(
             id=number,
             remote=remote,
@@ -318,18 +294,19 @@ class DeskFiles:
             metadata_path=f"{part}{METADATA_SUFFIX}" if early else "",
         )
 
-    def _put(self, number: int, found: FileToFetch, result: FileResult) -> Here:
+    def _put(self, number: int, found: _Wanted, result: FileResult) -> Here:
         """Put a verified file into the store and pass it to the keeper."""
         project, filename = found.pair
         part = self._store.part(number)
         metadata = ""
+        beside = part.with_name(f"{part.name}{METADATA_SUFFIX}")
         if result.metadata_sha256:
             claim = (found.file.core_metadata or {}).get("sha256")
             # If it differs from the announced one, the wheel is served without any.
             if claim in (None, result.metadata_sha256):
                 name = f"{filename}{METADATA_SUFFIX}"
-                metadata = self._store.put(f"{part}{METADATA_SUFFIX}", project, name)
-        path = self._store.put(part, project, filename)
+                metadata = str(self._store.put(beside, project, name))
+        path = str(self._store.put(part, project, filename))
         self._store.drop_part(number)
         self._keep(Fetched(project, filename, result, path, metadata))
         return Here(0, path)
@@ -337,10 +314,10 @@ class DeskFiles:
     def _core_metadata(self, project: str, filename: str) -> Final:
         """Fetch the core metadata of a file alone. Its digest on the page proves it."""
         here = self._store.file(project, filename)
-        if regular.is_here(here):
-            return Here(0, here)
+        if regular.is_here(str(here)):
+            return Here(0, str(here))
         found = self._look_up(project, filename.removesuffix(METADATA_SUFFIX))
-        if not isinstance(found, FileToFetch):
+        if not isinstance(found, _Wanted):
             return found
         digests = found.file.core_metadata
         if not digests or proof.needs_structure(digests):
@@ -348,29 +325,51 @@ class DeskFiles:
             return Absent(0, told, ABSENCE)
         left = self._store.left_metadata(project, filename)
         if _has(left, digests):
-            return Here(0, self._store.put(left, project, filename))
+            return Here(0, str(self._store.put(left, project, filename)))
         number = next(self._numbers)
         part = self._store.part(number)
         failed: Problem | None = None
         for remote, url in found.offer.links:
             parts = urlsplit(url)
             url = parts._replace(path=f"{parts.path}{METADATA_SUFFIX}").geturl()
-            job = FetchFile(number, remote, (url,), part, digests, max_size=_MAX_METADATA)
+            job = FetchFile(number, remote, (url,), str(part), digests, max_size=_MAX_METADATA)
             for result in self._run.pools.fetcher.run([job]):
                 if result.problem is None:
-                    return Here(0, self._store.put(part, project, filename))
+                    return Here(0, str(self._store.put(part, project, filename)))
                 failed = failed or result.problem
         self._store.drop_part(number)
         assert failed is not None  # a file has a link
         return _answer(failed)
 
 
-def _has(path: str, digests: Mapping[str, str]) -> bool:
+def _has(path: Path, digests: Mapping[str, str]) -> bool:
     """Whether a file is here, and has all of these digests."""
     try:
         return digests.items() <= hash_file(path, digests)[1].items()
     except OSError:
         return False
+
+
+class _Wanted(NamedTuple):
+    """A file that may be fetched."""
+
+    project: str
+    file: File
+    listing: Listing
+    offer: Offer
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Its project and its name."""
+        return self.project, self.file.filename
+
+    def is_provable(self, run: Run) -> bool:
+        """Whether its claimed digests are proof enough."""
+        digests = self.offer.digests
+        if proof.needs_structure(digests):
+            return False
+        level = proof.level(digests, shared=False, structure="")
+        return level <= proof.weakest(run.config.verify.accept)
 
 
 def _answer(problem: Problem) -> Final:
@@ -379,14 +378,4 @@ def _answer(problem: Problem) -> Final:
         return Failed(0, problem.message)
     if problem.reason in _OF_POLICY:
         return Refused(0, problem.message)
-    if problem.reason in (Reason.DISK, Reason.FOREIGN):
-        return of_the_disk(problem.message)
     return Away(0, problem.message)
-
-
-def of_the_disk(message: str) -> Away:
-    """Log an error of the disk, `PATH: CAUSE. REMEDY`; return an answer that shows no path."""
-    log.warning("%s", message)
-    cause = message.partition(": ")[2].partition(". ")[0].rstrip(".")
-    told = f" ({cause})" if cause and "/" not in cause else ""
-    return Away(0, f"The disk of the mirror cannot be used now{told}. The server's log says more.")

@@ -10,8 +10,6 @@
 It has the layout of a mirror root, so the web server serves it with the same code. Any of it may be
 lost at any time, so nothing is flushed. A fetcher has a store of its own: it holds the lock of a
 directory while it lives.
-
-Paths of what clients wait for are texts: a `Path` takes as long as the system call that uses it.
 """
 
 from __future__ import annotations
@@ -59,7 +57,6 @@ class Store:
 
     def __init__(self, private: Path) -> None:
         self.directory, self._lock = _own(private / STORES)
-        self._root = str(self.directory)
         self.parts = self.directory / "parts"
         self._packages = self.directory / "packages"
         self.leftover = self.directory / "leftover"
@@ -89,7 +86,7 @@ class Store:
 
     def listing(self, project: str) -> Listing | None:
         """Return the listing of a project; None if there is none that can be read."""
-        path = self._listing(project)
+        path = str(self._listing(project))
         if (recent := self._recent.get(project)) is not None and regular.is_here(path):
             return recent
         try:
@@ -100,20 +97,20 @@ class Store:
 
     def listing_size(self, project: str) -> int:
         """Return the bytes of a project's listing, about those of the page."""
-        return os.stat(self._listing(project)).st_size  # noqa: PTH116
+        return self._listing(project).stat().st_size
 
     def keep(self, project: str, listing: Listing, pages: dict[str, bytes] | None) -> None:
         """Keep a listing, and pages by their names. With None, the pages stay as they are."""
-        if pages is not None:
-            _make(directory := self.page(project))
-            for name, content in pages.items():
-                _write(f"{directory}/{name}", content)
+        directory = self.page(project)
+        directory.mkdir(exist_ok=True)
+        for name, content in (pages or {}).items():
+            _write(directory / name, content)
         _write(self._listing(project), _encode(listing))
         self._recent.note(project, listing)
 
-    def page(self, project: str) -> str:
+    def page(self, project: str) -> Path:
         """Return the directory of a project's page."""
-        return f"{self._root}/simple/{project}"
+        return self.directory / "simple" / project
 
     def new_index(self, forms: Collection[str]) -> dict[str, Path]:
         """Return where to write the list of all projects, by form. `show_index` shows it."""
@@ -127,7 +124,7 @@ class Store:
 
     def has_page(self, project: str, names: list[str]) -> bool:
         """Whether all forms of a project's page are here."""
-        return all(regular.is_here(f"{self.page(project)}/{name}") for name in names)
+        return all(regular.is_here(str(self.page(project) / name)) for name in names)
 
     def forget_old(self, before: float) -> int:
         """Remove the pages and listings that were not asked for since `before`, an epoch time.
@@ -146,44 +143,35 @@ class Store:
                         number += 1
         return number
 
-    def _listing(self, project: str) -> str:
-        return f"{self._root}/listings/{project}.json"
+    def _listing(self, project: str) -> Path:
+        return self.directory / "listings" / f"{project}.json"
 
     # Files
 
-    def file(self, project: str, filename: str) -> str:
+    def file(self, project: str, filename: str) -> Path:
         """Return the path of a file that is here, or will be."""
-        return f"{self._root}/{file_path(project, filename, None)}"
+        return self.directory / file_path(project, filename, None)
 
-    def elsewhere(self, project: str, filename: str) -> str | None:
-        """Return the path of a file that another fetcher of the same directory has fetched."""
-        place = file_path(project, filename, None)
-        with os.scandir(self.directory.parent) as stores:
-            found = [f"{store.path}/{place}" for store in stores if store.path != self._root]
-        return next(filter(regular.is_here, found), None)
-
-    def part(self, number: int) -> str:
+    def part(self, number: int) -> Path:
         """Return the path of a transfer."""
-        return f"{self._root}/parts/{number}.part"
+        return self.parts / f"{number}.part"
 
     def drop_part(self, number: int) -> None:
         """Remove the rest of a transfer."""
         part = self.part(number)
         for path in (part, f"{part}.json", f"{part}{METADATA_SUFFIX}"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)  # noqa: PTH108
+            Path(path).unlink(missing_ok=True)
 
-    def put(self, part: str, project: str, filename: str) -> str:
+    def put(self, part: Path, project: str, filename: str) -> Path:
         """Move bytes that were verified to their place, and return it."""
         target = self.file(project, filename)
-        _make(target.rpartition("/")[0])
-        os.replace(part, target)  # noqa: PTH105
-        return target
+        target.parent.mkdir(exist_ok=True)
+        return part.replace(target)
 
     def drop(self, file: Fetched) -> None:
         """Remove a file, with the core metadata beside it. A missing file is no error."""
         beside = self.file(file.project, f"{file.filename}{METADATA_SUFFIX}")
-        for path in (beside, *filter(None, (file.path, file.metadata_path))):
+        for path in (str(beside), *filter(None, (file.path, file.metadata_path))):
             Path(path).unlink(missing_ok=True)
             if Path(path).parent != self.parts:
                 with contextlib.suppress(OSError):  # others are there
@@ -199,9 +187,9 @@ class Store:
         for path in sorted(self.leftover.glob("*/*")):
             yield path.parent.name, path.name
 
-    def left_metadata(self, project: str, filename: str) -> str:
+    def left_metadata(self, project: str, filename: str) -> Path:
         """Return the path of core metadata that an earlier fetcher left, if there is any."""
-        return f"{self._metadata}/{project}/{filename}"
+        return self._metadata / project / filename
 
     def size(self) -> int:
         """Return the bytes of all files that are here."""
@@ -230,14 +218,8 @@ def _own(stores: Path) -> tuple[Path, int]:
         return directory, descriptor
 
 
-def _make(directory: str) -> None:
-    """Make a directory whose parent is there, if it is not there."""
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(directory)  # noqa: PTH102
-
-
-def _write(path: str, content: bytes) -> None:
+def _write(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old one or the new one."""
     new = f"{path}{_NEW}"
     regular.write_new(new, (content,))
-    os.replace(new, path)  # noqa: PTH105
+    os.replace(new, path)  # noqa: PTH105 - `Path` takes as long as the call

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from pypimirror.catalog import engines
-from pypimirror.catalog.database import Catalog, CatalogError, SQLAlchemyError, catalog_errors
+from pypimirror.catalog.database import Catalog, CatalogError, catalog_errors
+from pypimirror.catalog.engines import errors
 from pypimirror.catalog.lease import LeaseLostError
 from pypimirror.catalog.queries import runs, statistics, totals
 from pypimirror.config.settings import ConfigError
@@ -34,10 +34,12 @@ _REASONS: dict[type[PypimirrorError], Reason] = {
 }
 
 
-def as_problem(error: PypimirrorError | SQLAlchemyError | OSError, catalog: Catalog) -> Problem:
+def as_problem(
+    error: PypimirrorError | errors.SQLAlchemyError | OSError, catalog: Catalog
+) -> Problem:
     """Return the problem that describes an error."""
-    if isinstance(error, SQLAlchemyError):
-        return Problem(Reason.CATALOG, f"catalog {catalog.shown}: {engines.message(error)}")
+    if isinstance(error, errors.SQLAlchemyError):
+        return Problem(Reason.CATALOG, f"catalog {catalog.shown}: {errors.message(error)}")
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return Problem(Reason.DISK, f"{where}{error.strerror or error}. {remedy(error)}")
@@ -57,7 +59,7 @@ def ended_by(run: Run, error: BaseException) -> tuple[str, str]:
         error = lost
     if isinstance(error, KeyboardInterrupt | Cancelled):
         return runs.CANCELLED, "cancelled"
-    assert isinstance(error, PypimirrorError | SQLAlchemyError | OSError)
+    assert isinstance(error, PypimirrorError | errors.SQLAlchemyError | OSError)
     problem = as_problem(error, run.catalog)
     with catalog_errors(run.catalog):  # the catalog may be on the same full disk
         run.ledger.failed(run.ledger.stage, [problem])
@@ -117,7 +119,7 @@ def _forget_old_runs(run: Run, state: str) -> None:
     if state in (runs.COMPLETED, runs.INCOMPLETE):
         try:
             history.prune(run)
-        except (SQLAlchemyError, LeaseLostError) as error:
+        except (errors.SQLAlchemyError, LeaseLostError) as error:
             run.reporter.note("warning", f"old runs stay in the history: {error}")
 
 
@@ -134,7 +136,7 @@ def _merge_words(run: Run, state: str) -> None:
                 more = search.merge(connection, first=step == 0)
             if not more or interrupts.is_heard():
                 return
-    except (SQLAlchemyError, LeaseLostError) as error:
+    except (errors.SQLAlchemyError, LeaseLostError) as error:
         run.reporter.note("warning", f"searches stay slower than they could be: {error}")
 
 

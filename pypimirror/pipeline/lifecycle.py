@@ -17,7 +17,8 @@ from typing import NamedTuple
 from packaging.utils import InvalidName, canonicalize_name
 
 from pypimirror.catalog import clocks, damage
-from pypimirror.catalog.database import Catalog, SQLAlchemyError, catalog_errors, sqlite_file
+from pypimirror.catalog.database import Catalog, catalog_errors, sqlite_file
+from pypimirror.catalog.engines import errors
 from pypimirror.catalog.lease import Lease
 from pypimirror.catalog.queries import runs
 from pypimirror.config import outputs
@@ -317,7 +318,7 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
             run.ledger.failed(Stage.DOWNLOAD, [run.ledger.no_room])
         else:
             state, message = runs.COMPLETED, run.ledger.remark
-    except (KeyboardInterrupt, PypimirrorError, SQLAlchemyError, OSError) as error:
+    except (KeyboardInterrupt, PypimirrorError, errors.SQLAlchemyError, OSError) as error:
         if isinstance(error, KeyboardInterrupt | Cancelled):
             interrupts.heard()
             run.cancel()

@@ -14,7 +14,6 @@ settles it.
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,9 +24,8 @@ from pypimirror.catalog.database import (
     Catalog,
     CatalogError,
     Connection,
-    SQLAlchemyError,
-    sqlite_file,
 )
+from pypimirror.catalog.engines import errors
 from pypimirror.catalog.lease import Lease
 from pypimirror.catalog.marks import CHANGING, DOUBT, GENERATION, LEFT, MIRROR, OPEN, WAITING
 from pypimirror.catalog.queries import marks
@@ -155,8 +153,7 @@ def _is_inside(catalog: Catalog, storage: Storage, workspace: Workspace) -> bool
     """
     if storage.directory is None or catalog.engine.dialect.name != "sqlite":
         return False
-    file = sqlite_file(str(catalog.engine.url))
-    return file is None or workspace.private in file.parents  # None: in memory
+    return catalog.file is None or workspace.private in catalog.file.parents  # None: in memory
 
 
 def _check(connection: Connection, storage: Storage, address: str, *, claim: bool) -> None:
@@ -201,13 +198,15 @@ def _end(catalog: Catalog, storage: Storage, fresh: str) -> None:
 
     If that fails, for example after a kill, the next run checks everything.
     """
-    with contextlib.suppress(OSError, SQLAlchemyError, PypimirrorError, Cancelled):
+    try:
         found = generation.as_found(fresh, storage.identity())
         with catalog.read() as connection:
             noted = marks.read(connection, GENERATION)
         if noted != found and (noted or "").partition(" ")[0] == fresh:
             with catalog.write() as connection:
                 marks.write(connection, GENERATION, found)
+    except (OSError, errors.SQLAlchemyError, PypimirrorError, Cancelled):
+        pass  # not `suppress`, which would import SQLAlchemy before anything is raised
 
 
 def _cause(noted: str | None, on_disk: str, by: str, shown: str, kind: str) -> str:

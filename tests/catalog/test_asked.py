@@ -73,7 +73,7 @@ def test_a_file_of_a_dead_worker_is_fetched_by_another(
 
 
 def test_of_two_that_ask_at_once_one_fetches(catalog: Catalog, two: list[int]) -> None:
-    url = catalog.engine.url.render_as_string(hide_password=False)
+    url = catalog.engine.url
     ready = threading.Barrier(2)
     got: dict[int, list[bool]] = {}
 

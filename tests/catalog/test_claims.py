@@ -16,9 +16,10 @@ import pytest
 from sqlalchemy import Connection, event, text, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from pypimirror.catalog import claims, engines, lease
+from pypimirror.catalog import claims, lease
 from pypimirror.catalog.claims import ClaimLostError, Worker
 from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.engines import errors, servers
 from pypimirror.catalog.holder import Holder, Machine, this_machine, this_process
 from pypimirror.catalog.lease import LeaseTimes
 from pypimirror.catalog.queries import projects, runs
@@ -52,7 +53,7 @@ def hold(catalog: Catalog, run_id: int, name: str = "1") -> Any:
 @contextmanager
 def other_worker(catalog: Catalog, run_id: int, holder: Holder = ELSEWHERE) -> Iterator[Worker]:
     """A worker without a heartbeat, which writes through a catalog of its own."""
-    url = catalog.engine.url.render_as_string(hide_password=False)
+    url = catalog.engine.url
     with closing(Catalog.open(url)) as its:
         worker = Worker(its, run_id, holder, lease.PACE)
         worker.begin("shard", "other")
@@ -291,7 +292,7 @@ def _end_a_turn_without_a_note(
         if given[2].startswith("DELETE FROM claims"):
             begin()
 
-    event.listen(connection, "after_cursor_execute", executed)
+    event.listen(connection.alchemy, "after_cursor_execute", executed)
     worker.drop(connection, 0, {})
 
 
@@ -424,7 +425,7 @@ def test_a_claim_whose_answer_is_lost_is_not_lost(
 
     with hold(catalog, run_id) as worker:
         with monkeypatch.context() as patch:
-            patch.setattr(engines, "is_passing", lambda _: True)
+            patch.setattr(errors, "is_passing", lambda _: True)
             patch.setattr(catalog, "aside", losing)
             assert worker.claim(2) == (1, 2)
         assert worker.claim(9) == (3, 4, 5, 6, 7)
@@ -450,9 +451,7 @@ def test_a_transaction_of_a_stopped_worker_does_not_keep_others_from_writing(
 ) -> None:
     if database == "sqlite":
         pytest.skip("who is stopped in the middle of a transaction keeps all others waiting")
-    option = "pypimirror_prompt"
-    soon = engines._OF_TRANSACTION[option].replace("40000", "50")
-    monkeypatch.setitem(engines._OF_TRANSACTION, option, soon)
+    monkeypatch.setattr(servers, "_PROMPT", servers._PROMPT.replace("40000", "50"))
     written = False
     with (
         other_worker(catalog, run_id) as stopped,
@@ -473,7 +472,7 @@ def start(
     workspace = Workspace(tmp_path / "mirror")
     workspace.create()
     PosixStorage(workspace).create()
-    url = catalog.engine.url.render_as_string(hide_password=False)
+    url = catalog.engine.url
     started: list[subprocess.Popen[str]] = []
 
     def one() -> tuple[subprocess.Popen[str], Callable[[str], str]]:

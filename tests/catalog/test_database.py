@@ -19,19 +19,22 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event, inspect, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import OperationalError
 
-from pypimirror.catalog import engines
+import pypimirror.catalog
 from pypimirror.catalog.database import (
     SCHEMA_REVISION,
     Catalog,
     CatalogError,
     copy,
+    engine_for,
     is_absent,
     sqlite_file,
     upgrade,
 )
+from pypimirror.catalog.engines import sqlite
+from pypimirror.catalog.engines.sqlite import SqliteConnection
 from pypimirror.catalog.marks import TEXT, Mark
 from pypimirror.catalog.queries import entries, listed, marks, projects, runs, withdrawals
 from pypimirror.catalog.queries.work import claims, tries, workers
@@ -39,6 +42,7 @@ from pypimirror.catalog.schema import metadata
 from pypimirror.catalog.states import Cause
 from pypimirror.domain.model import ProjectName
 from pypimirror.system.project import project_directory
+from tests.catalog.plans import plan_of, statements_of
 from tests.databases import Databases
 from tests.postgresql import execute
 
@@ -64,7 +68,7 @@ def ensure(catalog: Catalog, *wanted: str) -> None:
 @pytest.fixture
 def migrated(url: str) -> Iterator[Catalog]:
     """A catalog that was made by the migrations, one after the other."""
-    catalog = Catalog(engines.make(url))
+    catalog = Catalog(engine_for(url))
     with catalog.write() as connection:
         upgrade(connection, None, url)
     yield catalog
@@ -72,16 +76,18 @@ def migrated(url: str) -> Iterator[Catalog]:
 
 
 def test_the_migrations_make_the_tables_that_the_program_uses(migrated: Catalog) -> None:
-    with migrated.engine.connect() as connection:
+    with migrated.read() as connection:
         # The index of words is different on each database, and no table or column of ours.
         ours = {"include_name": lambda name, *_: not (name or "").startswith(WORDS)}
-        context = MigrationContext.configure(connection, opts={"compare_type": True, **ours})
+        context = MigrationContext.configure(
+            connection.alchemy, opts={"compare_type": True, **ours}
+        )
         assert compare_metadata(context, metadata) == []
 
 
 def test_no_query_lets_all_later_ones_of_its_connection_stream() -> None:
     """Options of a connection stay: on PostgreSQL, an UPDATE then asks for a cursor, and fails."""
-    for file in Path(engines.__file__).parent.glob("*.py"):
+    for file in Path(pypimirror.catalog.__file__).parent.rglob("*.py"):
         assert "connection.execution_options(yield_per" not in file.read_text(), file.name
 
 
@@ -89,15 +95,11 @@ def test_no_query_lets_all_later_ones_of_its_connection_stream() -> None:
 def test_the_migrations_make_the_indexes_with_their_conditions(migrated: Catalog) -> None:
     """Alembic does not compare the conditions of partial indexes."""
     other = Catalog.open("sqlite://")
-    with other.engine.begin() as connection:
-        metadata.drop_all(connection)
-        metadata.create_all(connection)
-
-    query = text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
 
     def indexes(opened: Catalog) -> dict[str, str]:
-        with opened.engine.connect() as connection:
-            return {row.name: " ".join(row.sql.split()) for row in connection.execute(query)}
+        with opened.read() as connection:
+            return {name: " ".join(text.split()) for name, text in connection.rows(query)}
 
     made, meant = indexes(migrated), indexes(other)
     other.close()
@@ -149,17 +151,15 @@ def test_what_is_left_to_do_is_found_by_its_index(
 ) -> None:
     """A partial index is taken only where the query says its condition in the same words."""
     ensure(catalog, "six")
-    asked: list[tuple[str, Any]] = []
     with catalog.write() as connection:
         if database == "postgresql":  # a table of one row is read faster without any index
-            connection.execute(text("SET LOCAL enable_seqscan = off"))
-        event.listen(catalog.engine, "before_cursor_execute", lambda *a: asked.append(a[2:4]))
-        ask(connection)
-        explain = "EXPLAIN" if database == "postgresql" else "EXPLAIN QUERY PLAN"
-        for query, values in list(asked):
-            plan = connection.exec_driver_sql(f"{explain} {query}", values).fetchall()
-            assert any(index in row[-1] for row in plan), plan
-            assert not any(row[-1] == "SCAN files" for row in plan), plan
+            connection.run("SET LOCAL enable_seqscan = off")
+        asked = statements_of(connection, ask)
+        assert asked
+        for statement in asked:
+            plan = plan_of(connection, statement)
+            assert any(index in step for step in plan), plan
+            assert "SCAN files" not in plan, plan
 
 
 @pytest.mark.parametrize(
@@ -185,18 +185,13 @@ def test_no_query_of_a_claim_reads_a_whole_table(
 ) -> None:
     """With 740,000 projects, a claim that looks at each of them would cost more than its batch."""
     ensure(catalog, "six")
-    asked: list[tuple[str, Any]] = []
     with catalog.write() as connection:
         if database == "postgresql":
-            connection.execute(text("SET LOCAL enable_seqscan = off"))
+            connection.run("SET LOCAL enable_seqscan = off")
         elif index.startswith("pk_"):  # SQLite calls it after the way, not after the index
             index = "INTEGER PRIMARY KEY"
-        event.listen(catalog.engine, "before_cursor_execute", lambda *a: asked.append(a[2:4]))
-        ask(connection)
-        explain = "EXPLAIN" if database == "postgresql" else "EXPLAIN QUERY PLAN"
         plans = [
-            str(connection.exec_driver_sql(f"{explain} {query}", values).fetchall())
-            for query, values in list(asked)
+            str(plan_of(connection, statement)) for statement in statements_of(connection, ask)
         ]
     assert any(index in plan for plan in plans), plans
     for plan in plans:
@@ -219,10 +214,10 @@ def test_migrations_can_be_undone_and_done_again(catalog: Catalog) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(project_directory() / "migrations"))
-    with catalog.engine.connect() as connection, connection.begin():
-        config.attributes["connection"] = connection
+    with catalog.write() as connection:
+        config.attributes["connection"] = connection.alchemy
         command.downgrade(config, "base")
-        assert inspect(connection).get_table_names() == ["alembic_version"]
+        assert inspect(connection.alchemy).get_table_names() == ["alembic_version"]
         command.upgrade(config, "head")
     ensure(catalog, "six")
 
@@ -275,8 +270,8 @@ def test_a_damaged_catalog_is_refused_with_the_remedy(
 
 
 def test_somebody_elses_database_is_refused(url: str) -> None:
-    with engines.make(url).begin() as connection:
-        connection.execute(text("CREATE TABLE files (name TEXT)"))
+    with closing(Catalog(engine_for(url))) as other, other.write() as connection:
+        connection.run("CREATE TABLE files (name TEXT)")
     with pytest.raises(CatalogError, match="is not pypimirror's"):
         Catalog.open(url)
 
@@ -450,16 +445,16 @@ def test_a_catalog_that_is_closed_leaves_no_file_open(tmp_path: Path) -> None:
 def test_a_commit_that_fails_leaves_no_lock_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLAlchemy gives the connection back without a rollback: for it, the transaction is over."""
-    monkeypatch.setattr(engines, "BUSY_TIMEOUT", 0.1)
+    """Only one that is closed for good gives back all its locks."""
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.1)
     url = f"sqlite:///{tmp_path}/catalog.sqlite"
     with closing(Catalog.open(url)) as one, closing(Catalog.open(url)) as two:
 
         def fail(_connection: Connection) -> None:
             raise OperationalError("COMMIT", {}, sqlite3.OperationalError("disk I/O error"))
 
-        event.listen(one.engine, "commit", fail)
-        with pytest.raises(OperationalError):
+        with monkeypatch.context() as broken, pytest.raises(OperationalError):
+            broken.setattr(SqliteConnection, "commit", fail)
             ensure(one, "six")
         ensure(two, "idna")
         assert names(two) == ["idna"]

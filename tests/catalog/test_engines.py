@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pypimirror.catalog import engines, inspection
+from pypimirror.catalog import inspection
 from pypimirror.catalog.database import Catalog, CatalogError
+from pypimirror.catalog.engines import sqlite
 
 
 def _open(url: str) -> None:
@@ -40,7 +41,7 @@ def test_an_sqlite_without_json_functions_is_refused_before_it_is_used(
     url: str, monkeypatch: pytest.MonkeyPatch, way: Callable[[str], None]
 ) -> None:
     # No library without them can be had here. SQLite says the same of each function that it lacks.
-    monkeypatch.setattr(engines, "_NEEDS_JSON", "SELECT 1 FROM json_of_no_sqlite('[]')")
+    monkeypatch.setattr(sqlite, "_NEEDS_JSON", "SELECT 1 FROM json_of_no_sqlite('[]')")
     with pytest.raises(CatalogError) as refusal:
         way(url)
     said = str(refusal.value)
@@ -61,4 +62,4 @@ def test_an_sqlite_without_returning_is_refused_before_it_is_used(
 
 def test_the_sqlite_of_this_python_has_what_the_catalog_needs() -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
-        engines.check_library(connection)
+        sqlite.check_library(connection)

@@ -69,7 +69,7 @@ def test_two_processes_set_a_mark_at_the_same_time(
     catalog: Catalog, database: str, write: Callable[..., None]
 ) -> None:
     """On PostgreSQL, small changes do not wait for each other."""
-    url, waiting = str(catalog.engine.url), "SELECT 1 FROM pg_locks WHERE NOT granted"
+    url, waiting = catalog.engine.url, "SELECT 1 FROM pg_locks WHERE NOT granted"
 
     def other() -> None:
         with catalog.aside() as connection:

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from pypimirror.catalog import schema
 from pypimirror.catalog.database import Catalog
@@ -20,6 +20,7 @@ from pypimirror.catalog.records import StaleRootIndexEntry
 from pypimirror.catalog.states import LONGEST_WAIT, Cause, State
 from pypimirror.domain.metadata.requirements import Requirements
 from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
+from tests.catalog.plans import plan_of, statements_of
 from tests.databases import Databases
 
 #: More than one statement may name.
@@ -276,15 +277,11 @@ def test_requirements_that_no_file_has_are_forgotten_without_comparing_each_with
 ) -> None:
     """With 300,000 files, PostgreSQL would have needed hours within one transaction."""
     used, unused = b"1" * 32, b"2" * 32
-    asked: list[tuple[str, Any]] = []
     with catalog.write() as connection:
         add_file(connection, add_project(connection, "six"), "six-1.0.tar.gz", sha256=used)
         requirements.add(connection, {used: Requirements(), unused: Requirements()})
-        event.listen(catalog.engine, "before_cursor_execute", lambda *a: asked.append(a[2:4]))
-        requirements.forget_unused(connection)
-        ((query, values),) = asked[:1]
-        explain = "EXPLAIN" if database == "postgresql" else "EXPLAIN QUERY PLAN"
-        plan = str(connection.exec_driver_sql(f"{explain} {query}", values).fetchall())
+        first, *_ = statements_of(connection, requirements.forget_unused)
+        plan = str(plan_of(connection, first))
         assert [digest for digest, _ in requirements.every(connection)] == [used]
     assert ("SubPlan" not in plan) if database == "postgresql" else ("MATERIALIZE" in plan), plan
 
@@ -292,4 +289,4 @@ def test_requirements_that_no_file_has_are_forgotten_without_comparing_each_with
 def test_a_question_leaves_the_settings_of_its_transaction_alone(postgresql: Databases) -> None:
     with closing(Catalog.open(postgresql.migrated())) as catalog, catalog.read() as connection:
         summaries.dependents(connection, SIX)
-        assert connection.exec_driver_sql("SHOW enable_bitmapscan").scalar() == "on"
+        assert connection.rows("SHOW enable_bitmapscan") == [("on",)]

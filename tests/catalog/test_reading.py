@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pypimirror.catalog import engines
 from pypimirror.catalog.database import SCHEMA_REVISION, Catalog, CatalogError
+from pypimirror.catalog.engines.sqlite import SqliteReader
 from tests.environment import isolated
 from tests.mirror import Mirror, offer
 from tests.powerless import powerless
@@ -143,13 +143,13 @@ def test_an_older_schema_is_not_read_as_if_it_were_this_one(mirror: Mirror) -> N
 
 def test_nothing_is_written_through_it(mirror: Mirror) -> None:
     file = mirror.root / ".pypimirror/catalog.sqlite"
-    catalog = Catalog(engines.read_only(file))
+    catalog = Catalog(SqliteReader(file))
     with (
         closing(catalog),
         pytest.raises(Exception, match="readonly"),
         catalog.write() as connection,
     ):
-        connection.exec_driver_sql("DELETE FROM runs")
+        connection.run("DELETE FROM runs")
 
 
 @pytest.mark.thorough

@@ -7,7 +7,7 @@ from sqlalchemy import ForeignKey, MetaData, UniqueConstraint
 
 from pypimirror.catalog import records, schema
 from pypimirror.catalog.database import Catalog
-from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping import columns
 from pypimirror.catalog.mapping.mapper import Record
 from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.records import FileRecord, ProjectFile
@@ -29,7 +29,7 @@ class _Example(Record, frozen=True):
 
 
 def test_a_table_says_what_its_record_says() -> None:
-    table = mapper.table("examples", MetaData(), _Example, UniqueConstraint("text", "number"))
+    table = columns.table("examples", MetaData(), _Example, UniqueConstraint("text", "number"))
     found = {c.name: (type(c.type).__name__, c.nullable, c.primary_key) for c in table.columns}
     assert found == {
         "id": ("BigInteger", False, True),

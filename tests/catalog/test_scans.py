@@ -9,16 +9,18 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from sqlalchemy import Connection, Engine, Table, event
 
 from pypimirror.catalog import schema
 from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.engines import sqlite
 from pypimirror.catalog.queries import statistics
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator
@@ -60,7 +62,7 @@ class Plans:
         self.seen: set[str] = set()
         self._lock = threading.Lock()
 
-    def __call__(
+    def of_alchemy(
         self,
         connection: Connection,
         cursor: Any,
@@ -69,18 +71,22 @@ class Plans:
         context: object,
         many: bool,
     ) -> None:
-        """Explain a statement that is about to be executed the first time."""
+        """Explain a statement that SQLAlchemy is about to execute."""
         del cursor, context
+        is_sqlite = connection.dialect.name == "sqlite"
+        asked = connection.connection.cursor()
+        self.explain(asked, statement, values[0] if many else values, is_sqlite=is_sqlite)
+        asked.close()
+
+    def explain(self, cursor: Any, statement: str, values: Any, *, is_sqlite: bool) -> None:
+        """Explain a statement that is about to be executed the first time."""
         with self._lock:
             if statement in self.seen or not statement.startswith(_EXPLAINED):
                 return
             self.seen.add(statement)
-        is_sqlite = connection.dialect.name == "sqlite"
         explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN (FORMAT JSON)"
-        asked = connection.connection.cursor()
-        asked.execute(f"{explain} {statement}", values[0] if many else values)
-        rows = asked.fetchall()
-        asked.close()
+        cursor.execute(f"{explain} {statement}", values)
+        rows = cursor.fetchall()
         found = _whole_sqlite(rows) if is_sqlite else _whole_postgresql(rows[0][0])
         if found:
             self.whole[" ".join(statement.split())] = "; ".join(found)
@@ -114,13 +120,23 @@ def _of_node(node: dict[str, Any], *, stops: bool) -> Iterator[str]:
 
 @contextmanager
 def explained() -> Iterator[Plans]:
-    """Explain all statements of all engines."""
+    """Explain all statements, of SQLAlchemy and of our own connections."""
     plans = Plans()
-    event.listen(Engine, "before_cursor_execute", plans)
-    try:
+    event.listen(Engine, "before_cursor_execute", plans.of_alchemy)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("execute", "executemany"):
+            patch.setattr(sqlite._Raw, name, _explaining(plans, getattr(sqlite._Raw, name)))
         yield plans
-    finally:
-        event.remove(Engine, "before_cursor_execute", plans)
+    event.remove(Engine, "before_cursor_execute", plans.of_alchemy)
+
+
+def _explaining(plans: Plans, real: Callable[..., Any]) -> Callable[..., Any]:
+    def execute(raw: sqlite._Raw, statement: str, values: Any = ()) -> Any:
+        given = values[0] if real.__name__ == "executemany" else values
+        plans.explain(raw.cursor(), statement, given, is_sqlite=True)
+        return real(raw, statement, values)
+
+    return execute
 
 
 def multiply(mirror: Mirror) -> None:

@@ -6,13 +6,14 @@ are ways for the two to part that few tests go.
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.config import Config
 
-from pypimirror.catalog import engines
+from pypimirror.catalog.database import Catalog, engine_for
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.audit import audit
 from pypimirror.pipeline.audit.audit import Options
@@ -68,11 +69,10 @@ def test_a_migration_counts_what_it_finds(mirror: Mirror, simulator: Simulator) 
     known = mirror.known_totals()
     config = Config()
     config.set_main_option("script_location", str(project_directory() / "migrations"))
-    engine = engines.make(mirror.config.catalog_url)
-    with engine.connect() as connection, connection.begin():
-        config.attributes["connection"] = connection
+    catalog = Catalog(engine_for(mirror.config.catalog_url))
+    with closing(catalog), catalog.write() as connection:
+        config.attributes["connection"] = connection.alchemy
         command.downgrade(config, "0002")
-    engine.dispose()
     assert mirror.known_totals() == known
     offer(simulator, "six", "3.0")
     mirror.sync()

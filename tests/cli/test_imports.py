@@ -13,7 +13,13 @@ NOT_NEEDED = {
     *("typer", "click", "pydantic", "pydantic_settings", "rich", "alembic", "mako", "prefect"),
     *("gevent", "requests", "urllib3", "http.client", "httpx", "werkzeug", "prometheus_client"),
     *("difflib", "configparser", "multiprocessing", "zoneinfo", "unittest", "xml", "psycopg"),
-    *("packaging.requirements", "packaging.specifiers", "packaging.metadata", "regex"),
+    *(
+        "sqlalchemy",
+        "packaging.requirements",
+        "packaging.specifiers",
+        "packaging.metadata",
+        "regex",
+    ),
 }
 
 PROGRAM = """

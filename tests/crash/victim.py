@@ -34,7 +34,8 @@ from msgspec.structs import replace
 from sqlalchemy import Engine
 from sqlalchemy.util import LRUCache
 
-from pypimirror.catalog import engines, lease
+from pypimirror.catalog import lease
+from pypimirror.catalog.mapping import sql
 from pypimirror.config.settings import load
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.download.http import opening
@@ -116,7 +117,7 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
 def warm(job: dict[str, Any]) -> dict[str, Any]:
     """Do a job in this process, and keep what children can use."""
     opening.make_tls_context = functools.cache(opening.make_tls_context)
-    create = engines.create_engine
+    create = sql.create_engine
     compiled: Any = LRUCache(1000)
 
     def create_engine(*arguments: Any, **more: Any) -> Engine:
@@ -124,7 +125,7 @@ def warm(job: dict[str, Any]) -> dict[str, Any]:
         engine._compiled_cache = compiled
         return engine
 
-    engines.create_engine = create_engine  # type: ignore[assignment]
+    sql.create_engine = create_engine
     try:
         return child(job)
     finally:

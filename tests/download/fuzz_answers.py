@@ -101,10 +101,10 @@ class OnPeers(transport.Transport):
         self.peers = iter(peers)
         self._opener: Any = self
 
-    def open(self, *_: Any) -> connection.Connection:
+    def open(self, *_: Any) -> connection.HttpConnection:
         peer: Any = next(self.peers)
         poll, connection._poll = connection._poll, Silent
-        opened = connection.Connection(peer, LINE, self.timeout)
+        opened = connection.HttpConnection(peer, LINE, self.timeout)
         connection._poll = poll
         opened._poll = peer
         return opened
@@ -349,7 +349,7 @@ def proxied(data: bytes) -> None:
         peer: Any = Peer(data[1:], sizes)
         try:
             if kind == "http":
-                made = connection.Connection.__new__(connection.Connection)
+                made = connection.HttpConnection.__new__(connection.HttpConnection)
                 made.sock, made.line, made.origin = peer, LINE, LINE.origin
                 made.timeout, made.buffer, made.ragged = 30.0, b"", False
                 tunnel.http_connect(made, proxy, LINE.origin)

@@ -33,8 +33,9 @@ from typing import Any
 import gevent
 from sqlalchemy.exc import SQLAlchemyError
 
-from pypimirror.catalog import claims, engines, holder, lease, states
+from pypimirror.catalog import claims, holder, lease, states
 from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.engines import servers
 from pypimirror.catalog.queries.history import batches
 from pypimirror.catalog.queries.work import claims as claim_queries
 from pypimirror.catalog.queries.work import workers
@@ -248,7 +249,7 @@ def main(name: str, lifetime: str, kind: str = "") -> None:
     machine = holder.Machine(name, id=name, boot=name, namespace="pid:[1]")
     holder.this_machine = lambda: machine
     lease.PACE = pace(float(lifetime))
-    engines._OF_TRANSACTION["pypimirror_prompt"] = (
+    servers._PROMPT = (
         f"SET LOCAL idle_in_transaction_session_timeout = {int(float(lifetime) * 700)}"
     )
     waiting.FIRST = 0.05

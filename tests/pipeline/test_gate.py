@@ -89,7 +89,7 @@ def test_a_request_works_beside_the_batches_of_a_run(mirror: Mirror, simulator: 
 
         def at_end(_: Run) -> None:
             with closing(Catalog.open(mirror.catalog_url)) as catalog, catalog.read() as connection:
-                got.append(list(connection.exec_driver_sql("SELECT * FROM claims WHERE NOT done")))
+                got.append(connection.rows("SELECT * FROM claims WHERE NOT done"))
 
         def call(run: Run, stage: Stage, batch: Batch) -> object:
             if batch.projects and stage is Stage.DISCOVER and not got:

@@ -246,4 +246,4 @@ def test_a_doubt_is_settled_by_a_look_at_each_file_and_reads_none(
     assert [path for path in opened if "packages/" in path or "simple/" in path] == []
     catalog = Catalog.open(mirror.config.catalog_url)
     assert mirror.query("SELECT 1 FROM marks WHERE name = ?", DOUBT.name) == []
-    catalog.engine.dispose()
+    catalog.close()

@@ -6,10 +6,9 @@ search finds only names.
 
 from __future__ import annotations
 
-import sqlite3
-
-from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
+from pypimirror.catalog.engines.sqlite import SqliteConnection
+from pypimirror.catalog.mapping import sql
+from pypimirror.catalog.mapping.connection import Connection
 
 #: The table. It stores words only; the texts are in `summaries`. Its rows have the same numbers.
 TABLE = "summaries_words"
@@ -36,20 +35,20 @@ def create(connection: Connection) -> None:
     """Create the index, if this SQLite can."""
     if has_fts5(connection):
         for statement in _CREATE:
-            connection.exec_driver_sql(statement.format(table=TABLE))
+            connection.run(statement.format(table=TABLE))
 
 
 def has_fts5(connection: Connection) -> bool:
     """Whether this SQLite has FTS5."""
-    found = connection.exec_driver_sql("SELECT sqlite_compileoption_used('ENABLE_FTS5')").scalar()
+    ((found,),) = connection.rows("SELECT sqlite_compileoption_used('ENABLE_FTS5')")
     return bool(found)
 
 
 def is_there(connection: Connection) -> bool:
     """Whether the catalog has the index, and this SQLite can read it."""
     try:
-        connection.execute(text(f"SELECT rowid FROM {TABLE} LIMIT 0"))  # noqa: S608 - a constant
-    except OperationalError:
+        connection.rows(f"SELECT rowid FROM {TABLE} LIMIT 0")  # noqa: S608 - a constant
+    except sql.exc.OperationalError:
         return False
     return True
 
@@ -60,11 +59,10 @@ def merge(connection: Connection, *, first: bool) -> bool:
     Each transaction adds a part, and a search reads all of them. Only the `first` step decides what
     to merge: all parts of that moment.
     """
-    raw = connection.connection.dbapi_connection
-    assert isinstance(raw, sqlite3.Connection)
-    before = raw.total_changes
+    assert isinstance(connection, SqliteConnection)
+    before = connection.raw.total_changes
     # As the documentation of FTS5 has it: with a negative number, all parts become one.
     pages = -_STEP if first else _STEP
     step = f"INSERT INTO {TABLE}({TABLE}, rank) VALUES ('merge', {pages})"  # noqa: S608 - constants
-    connection.exec_driver_sql(step)
-    return raw.total_changes - before > 1
+    connection.run(step)
+    return connection.raw.total_changes - before > 1

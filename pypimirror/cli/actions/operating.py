@@ -9,10 +9,10 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from pypimirror.catalog.database import Catalog, SQLAlchemyError, is_absent
+from pypimirror.catalog.database import Catalog, is_absent
+from pypimirror.catalog.engines import errors
 from pypimirror.catalog.queries import projects, runs
 from pypimirror.cli.actions.run_news import RunNews
-from pypimirror.cli.actions.serving import check_selections
 from pypimirror.cli.display import hints
 from pypimirror.cli.display.output import out, print_json
 from pypimirror.cli.errors import Exit
@@ -53,12 +53,7 @@ def run_up(
     verbose: bool,
     quiet: bool,
 ) -> Exit:
-    """Run Prefect, worker and web server until a signal; return the exit code.
-
-    Raises `ConfigError`, before anything is started, if a part could not use the configuration.
-    """
-    if web:
-        check_selections(config)
+    """Run Prefect, worker and web server until a signal; return the exit code."""
     prepare(config)
     _set_up_logging(verbose, quiet)
     left = unfinished(config)
@@ -94,7 +89,7 @@ def unfinished(config: Config) -> int:
             if last is None or last.state in (runs.COMPLETED, runs.INCOMPLETE):
                 return 0
             return projects.number_left(connection, None)
-    except (PypimirrorError, SQLAlchemyError):  # the parts will say why
+    except (PypimirrorError, errors.SQLAlchemyError):  # the parts will say why
         return 0
 
 

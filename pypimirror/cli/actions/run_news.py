@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 
-from pypimirror.catalog.database import Catalog, Connection, SQLAlchemyError, is_absent
+from pypimirror.catalog.database import Catalog, Connection, is_absent
+from pypimirror.catalog.engines import errors
 from pypimirror.catalog.queries import runs
 from pypimirror.catalog.queries.history import failing
 from pypimirror.catalog.records import RunRecord
@@ -58,7 +59,7 @@ class RunNews:
                         self._told.add(run.id)
                         if run.command in _TOLD:
                             yield run, _message(found, run)
-        except (PypimirrorError, SQLAlchemyError, OSError):
+        except (PypimirrorError, errors.SQLAlchemyError, OSError):
             return  # the parts say why
 
 

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from pypimirror.domain.model import Reason
 from pypimirror.download.failure import Again, FetchError, bad_response
-from pypimirror.download.http.connection import READ_SIZE, Connection
+from pypimirror.download.http.connection import READ_SIZE, HttpConnection
 
 LARGE = 256 << 10  #: bytes read at once if a body has more than `READ_SIZE`
 #: A body of so many bytes is read in larger pieces, which costs a sixth less. Few bodies are so
@@ -85,10 +85,10 @@ class Body:
     delimited = True
 
     def __init__(
-        self, connection: Connection, finished: Callable[[Connection, bool], None]
+        self, connection: HttpConnection, finished: Callable[[HttpConnection, bool], None]
     ) -> None:
         self._connection = connection
-        self._finished: Callable[[Connection, bool], None] | None = finished
+        self._finished: Callable[[HttpConnection, bool], None] | None = finished
         self._pace = Pace(connection.timeout)
         self.excess = False  #: bytes came after the end
 
@@ -133,7 +133,7 @@ class EmptyBody(Body):
     """No body, as with a status of 204 or 304: the connection is free at once."""
 
     def __init__(
-        self, connection: Connection, finished: Callable[[Connection, bool], None]
+        self, connection: HttpConnection, finished: Callable[[HttpConnection, bool], None]
     ) -> None:
         super().__init__(connection, finished)
         self._end(reusable=True)
@@ -144,8 +144,8 @@ class LengthBody(Body):
 
     def __init__(
         self,
-        connection: Connection,
-        finished: Callable[[Connection, bool], None],
+        connection: HttpConnection,
+        finished: Callable[[HttpConnection, bool], None],
         length: int,
     ) -> None:
         super().__init__(connection, finished)
@@ -193,7 +193,7 @@ class ChunkedBody(Body):
     """A body in chunks, by RFC 9112, 7.1; extensions and trailers are ignored."""
 
     def __init__(
-        self, connection: Connection, finished: Callable[[Connection, bool], None]
+        self, connection: HttpConnection, finished: Callable[[HttpConnection, bool], None]
     ) -> None:
         super().__init__(connection, finished)
         self._expected: Callable[[bytes, int], int] = self._size

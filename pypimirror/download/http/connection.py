@@ -121,7 +121,7 @@ class _HeadReader:
         self.headers.append((name.decode("latin-1"), value.strip(b" \t").decode("latin-1")))
 
 
-class Connection:
+class HttpConnection:
     """A connection for a line, used for one request at a time."""
 
     __slots__ = ("_poll", "buffer", "line", "origin", "ragged", "sock", "timeout")

@@ -33,7 +33,7 @@ from pypimirror.domain.addresses import Proxy
 from pypimirror.domain.model import Reason
 from pypimirror.download.failure import Again, FetchError
 from pypimirror.download.http import tunnel
-from pypimirror.download.http.connection import Connection, Line, broken, is_cut
+from pypimirror.download.http.connection import HttpConnection, Line, broken, is_cut
 from pypimirror.download.http.hosts import Origin, is_public, not_public
 from pypimirror.download.http.resolving import Resolver
 from pypimirror.download.http.tls import make_tls_context, no_handshake, untrusted
@@ -55,7 +55,7 @@ class Opener:
         if ca_file not in self._tls:
             self._tls[ca_file] = make_tls_context(ca_file)
 
-    def open(self, line: Line) -> Connection:
+    def open(self, line: Line) -> HttpConnection:
         """Connect. A private address is refused if only public ones are allowed.
 
         Raises `FetchError`; HOST_NOT_ALLOWED for such an address.
@@ -98,7 +98,7 @@ class Opener:
             except BaseException:
                 sock.close()
                 raise
-        return Connection(sock, line, self._timeout)
+        return HttpConnection(sock, line, self._timeout)
 
     # Addresses that are not public
 
@@ -174,7 +174,7 @@ class Opener:
             tunnel.socks_connect(sock, proxy, origin.host, origin.port)
         elif not line.is_asked_of_proxy:
             at = Origin("https" if proxy.kind == "https" else "http", proxy.host, proxy.port)
-            at_proxy = Connection(sock, Line(at), self._timeout)
+            at_proxy = HttpConnection(sock, Line(at), self._timeout)
             tunnel.http_connect(at_proxy, proxy, origin)
 
     def _begin_tls(self, sock: socket.socket, origin: Origin, ca_file: str) -> socket.socket:

@@ -36,9 +36,9 @@ from pypimirror.download.http.body import (
 )
 from pypimirror.download.http.connection import (
     MAX_LENGTH_DIGITS,
-    Connection,
     Head,
     Headers,
+    HttpConnection,
     Line,
 )
 from pypimirror.download.http.hosts import Address
@@ -80,7 +80,7 @@ class Transport:
         self._keep = keep
         self._opener = Opener(timeout)
         self.trust = self._opener.trust
-        self._idle: dict[Line, list[Connection]] = {}
+        self._idle: dict[Line, list[HttpConnection]] = {}
         self._idle_count = 0
 
     def send(self, request: Request) -> Answer:
@@ -119,7 +119,7 @@ class Transport:
         self._idle.clear()
         self._idle_count = 0
 
-    def _take(self, line: Line) -> Connection | None:
+    def _take(self, line: Line) -> HttpConnection | None:
         """Return a kept connection that is still good."""
         idle = self._idle.get(line)
         while idle:
@@ -130,7 +130,7 @@ class Transport:
             connection.close()
         return None
 
-    def _finished(self, connection: Connection, reusable: bool) -> None:
+    def _finished(self, connection: HttpConnection, reusable: bool) -> None:
         if not reusable:
             connection.close()
             return
@@ -147,7 +147,7 @@ class Transport:
                 return
             del self._idle[key]
 
-    def _body(self, connection: Connection, head: Head) -> Body:
+    def _body(self, connection: HttpConnection, head: Head) -> Body:
         """Return the body, framed as RFC 9112, 6.3 says."""
         length: str | None = head.headers.get("content-length")
         coding: str | None = head.headers.get("transfer-encoding")
@@ -170,7 +170,7 @@ class Transport:
         return LengthBody(connection, give_back, int(length))
 
 
-def _exchange(connection: Connection, data: bytes) -> Head:
+def _exchange(connection: HttpConnection, data: bytes) -> Head:
     """Send a request and read the head of its answer. A failed connection is closed."""
     try:
         connection.send(data)
@@ -191,7 +191,7 @@ def _keeps_alive(version: str, options: str) -> bool:
     return "close" not in named and (version == "1.1" or "keep-alive" in named)
 
 
-def _close(connection: Connection, reusable: bool) -> None:  # noqa: ARG001
+def _close(connection: HttpConnection, reusable: bool) -> None:  # noqa: ARG001
     connection.close()
 
 

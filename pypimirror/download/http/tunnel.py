@@ -21,7 +21,7 @@ from pypimirror.download.http.hosts import Address, Origin
 from pypimirror.download.protocol import Remote
 
 if TYPE_CHECKING:
-    from pypimirror.download.http.connection import Connection
+    from pypimirror.download.http.connection import HttpConnection
 
 _SOCKS_FAILURES = {
     1: "it failed",
@@ -69,7 +69,7 @@ def _of_environment(url: str) -> str:
     return select_proxy(url, get_environ_proxies(url)) or ""
 
 
-def http_connect(connection: Connection, proxy: Proxy, origin: Origin) -> None:
+def http_connect(connection: HttpConnection, proxy: Proxy, origin: Origin) -> None:
     """Have an HTTP proxy connect to `origin`. Raises `FetchError`."""
     target = f"[{origin.host}]" if ":" in origin.host else origin.host
     lines = [f"CONNECT {target}:{origin.port} HTTP/1.1", f"Host: {target}:{origin.port}"]

@@ -6,8 +6,8 @@ come from the store (`source`). So proof, places, records, quarantine and pages 
 
 The keeper holds neither lock nor lease; its claims protect what it writes. If a sync has a project
 now, the keeper tries again a little later. It waits for a quiet moment, because clients need the
-processor more, but not for long. It does not wait if another fetcher waits for a file, which then
-counts as used.
+processor more, but not for long. It does not wait if a file is used already: another fetcher waits
+for it, or a client here was served from the store.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 
 from msgspec.structs import replace
 
-from pypimirror.catalog.database import SQLAlchemyError
+from pypimirror.catalog.engines import errors
 from pypimirror.catalog.lease import LostError
 from pypimirror.catalog.queries import files, runs
 from pypimirror.catalog.states import PROVEN
@@ -87,10 +87,9 @@ class Keeper:
     def keep(self, file: Fetched) -> None:
         """Place a file soon."""
         with self._changed:
-            if not self._waiting:  # else the keeper looks now and then by itself
-                self._changed.notify_all()
             waiting = self._waiting.setdefault(file.project, _Waiting())
             self._replace(waiting, file)
+            self._changed.notify_all()
 
     def placed(self, file: Fetched) -> Problem | None:
         """Place a file, wait until this is done, and return the problem if there is one."""
@@ -98,18 +97,7 @@ class Keeper:
         with self._changed:
             future = self._futures.setdefault(pair, Future())
         self.keep(file)
-        with self._changed:
-            self._changed.notify_all()
         return future.result()
-
-    def not_waiting(self, pairs: Iterable[_Pair]) -> list[_Pair]:
-        """Return those of these files that do not wait for their place.
-
-        A client here that uses one of the others ends no wait for a quiet moment.
-        """
-        with self._changed:
-            waiting = {(name, file) for name, each in self._waiting.items() for file in each.files}
-        return [pair for pair in pairs if pair not in waiting]
 
     def end(self) -> None:
         """Place nothing more after this turn."""
@@ -127,9 +115,9 @@ class Keeper:
                     return
                 if not due:
                     self._changed.wait(self._pause())
+                    continue
                 taken = {name: self._waiting.pop(name) for name in due}
-            if taken:
-                self._place(taken)
+            self._place(taken)
             self._drop_old()
 
     def _is_used(self) -> bool:
@@ -142,7 +130,7 @@ class Keeper:
         self._next_look = now + LOOK
         try:
             return self._turns.are_used_again(pairs)
-        except SQLAlchemyError:  # the next turn says so
+        except errors.SQLAlchemyError:  # the next turn says so
             return False
 
     def _due(self, is_used: bool) -> list[str]:
@@ -167,7 +155,7 @@ class Keeper:
         try:
             wanted = [(name, each) for name, waiting in taken.items() for each in waiting.files]
             turn = self._turns.take([ProjectName(name) for name in taken], wanted)
-        except (SQLAlchemyError, OSError) as error:
+        except (errors.SQLAlchemyError, OSError) as error:
             self._fail(taken, error)
             return
         free = {str(name) for name in turn.projects.values()}
@@ -181,7 +169,7 @@ class Keeper:
         problems: dict[_Pair, Problem] = {}
         try:
             problems = self._work_off(turn, chosen)
-        except (StoppedError, StorageError, WorkersError, SQLAlchemyError, OSError) as error:
+        except (StoppedError, StorageError, WorkersError, errors.SQLAlchemyError, OSError) as error:
             stopped = error
         except LostError:
             raise

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from pypimirror.catalog.database import SQLAlchemyError
+from pypimirror.catalog.engines import errors
 from pypimirror.catalog.states import REQUEST
 from pypimirror.config.settings import Config
 from pypimirror.domain.errors import LockedError
@@ -61,7 +61,7 @@ class Upkeep:
                     return
                 if self._is_due():
                     self._evicted += evict(self._run.config)
-            except (SQLAlchemyError, PypimirrorError, OSError) as error:
+            except (errors.SQLAlchemyError, PypimirrorError, OSError) as error:
                 log.warning("the upkeep of what clients asked for has to wait: %s", error)
                 if ending.wait(MINUTE):
                     return

@@ -24,7 +24,8 @@ from typing import NoReturn
 from msgspec.structs import replace
 
 from pypimirror.catalog import claims, damage
-from pypimirror.catalog.database import Catalog, SQLAlchemyError, sqlite_file
+from pypimirror.catalog.database import Catalog, sqlite_file
+from pypimirror.catalog.engines import errors
 from pypimirror.catalog.states import CHILD
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.pipeline import conclude, sequence
@@ -97,7 +98,7 @@ def work(
             raise
         except Cancelled:
             pass  # this is the end that the run wants
-        except (PypimirrorError, SQLAlchemyError, OSError) as error:
+        except (PypimirrorError, errors.SQLAlchemyError, OSError) as error:
             stopped = conclude.as_problem(error, catalog)
         return Ended(
             counts=dict(ledger.counts),

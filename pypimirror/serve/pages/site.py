@@ -18,9 +18,9 @@ from pypimirror.catalog.database import (
     Catalog,
     CatalogError,
     Connection,
-    SQLAlchemyError,
     sqlite_file,
 )
+from pypimirror.catalog.engines import errors
 from pypimirror.catalog.marks import RESOLVED
 from pypimirror.catalog.queries import marks
 from pypimirror.config.settings import Config
@@ -74,7 +74,7 @@ class CatalogReader:
                 self._catalog = Catalog.open_for_reading(self._url)
             with self._catalog.read() as connection:
                 yield connection
-        except (SQLAlchemyError, CatalogError, OSError) as error:
+        except (errors.SQLAlchemyError, CatalogError, OSError) as error:
             self.close()
             raise CatalogAwayError(str(error)) from error
 

@@ -10,10 +10,11 @@ from sqlalchemy import Insert, Select, Update, bindparam, column, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from pypimirror.catalog.database import Catalog
-from pypimirror.catalog.mapping import mapper, prepared
+from pypimirror.catalog.mapping import compiling, mapper, prepared
 from pypimirror.catalog.mapping.prepared import among, statement
 from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.schema import files, marks, projects
+from tests.catalog.plans import plan_of
 from tests.catalog.test_queries import add_file, add_project
 
 
@@ -98,16 +99,16 @@ def test_a_list_of_values_is_found_by_index(catalog: Catalog, ids: list[int]) ->
     with catalog.read() as connection:
         if connection.dialect.name != "sqlite":
             pytest.skip("it reads small tables whole")
-        text = str(of_projects().build().compile(dialect=connection.dialect))
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", ("% ", str(ids))).all()
-    assert any(str(step[3]).startswith("SEARCH files USING INDEX") for step in plan)
+        text = compiling.compile_for(compiling.dialect_of("sqlite"), of_projects().build()).text
+        plan = plan_of(connection, (text, ("% ", str(ids))))
+    assert any(step.startswith("SEARCH files USING INDEX") for step in plan)
 
 
 def test_a_damaged_flag_is_no_record(catalog: Catalog, ids: list[int]) -> None:
     with catalog.write() as connection:
         if connection.dialect.name != "sqlite":
             pytest.skip("it keeps no such value")
-        connection.exec_driver_sql("UPDATE projects SET has_work = 'yes'")
+        connection.run("UPDATE projects SET has_work = 'yes'")
         with pytest.raises(ValueError, match="neither true nor false"):
             mapper.read_all(connection, by_id(), ProjectRecord, {"ids": ids})
 
@@ -126,7 +127,7 @@ def test_a_stream_does_not_hold_all_rows_in_memory(catalog: Catalog, ids: list[i
             pytest.skip("it finds a row when it is read")
         rows = prepared.stream(connection, by_id(), {"ids": ids})
         next(rows)
-        assert connection.exec_driver_sql("SELECT count(*) FROM pg_cursors").scalar() == 1
+        assert connection.rows("SELECT count(*) FROM pg_cursors") == [(1,)]
         assert len(list(rows)) == len(ids) - 1
 
 

@@ -145,13 +145,13 @@ def test_another_version_is_refused(one: Mirror, monkeypatch: pytest.MonkeyPatch
 def test_a_catalog_of_another_version_stays_as_it_is(one: Mirror) -> None:
     def work(run: Run) -> None:
         with run.catalog.write() as connection:
-            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0012'")
+            connection.run("UPDATE alembic_version SET version_num = '0012'")
         differs = pytest.raises(CatalogError, match="has schema 0012, but this version needs")
         with differs, join(run, one.config):
             pass
         with run.catalog.write() as connection:
             newest = f"UPDATE alembic_version SET version_num = '{SCHEMA_REVISION}'"
-            connection.exec_driver_sql(newest)
+            connection.run(newest)
 
     sync(one, work)
 

@@ -7,13 +7,14 @@ whose page it is about to remove.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
 from alembic import command
 from alembic.config import Config
 
-from pypimirror.catalog import engines
+from pypimirror.catalog.database import Catalog, engine_for
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.context.batch import Batch
@@ -239,12 +240,11 @@ def test_after_a_migration_it_is_rendered_whole_and_rids_itself_of_what_is_gone(
     assert [row["name"] for row in before] == ["a", "a-b", "ab"]
     config = Config()
     config.set_main_option("script_location", str(project_directory() / "migrations"))
-    engine = engines.make(mirror.config.catalog_url)
-    with engine.connect() as connection, connection.begin():
-        config.attributes["connection"] = connection
+    catalog = Catalog(engine_for(mirror.config.catalog_url))
+    with closing(catalog), catalog.write() as connection:
+        config.attributes["connection"] = connection.alchemy
         command.downgrade(config, "0003")
         command.upgrade(config, "head")
-    engine.dispose()
     after = mirror.query("SELECT name FROM projects WHERE root_entry_stale ORDER BY name")
     assert [row["name"] for row in after] == ["a", "a-b", "ab"]
     mirror.configure(delete={"max_share": 1.0})

@@ -95,7 +95,7 @@ def _shorter_first(rows: Iterable[Sequence[str]]) -> list[str]:
 def _is_by_bytes(connection: Connection) -> bool:
     """Whether this database of PostgreSQL, and so its indexes, order texts by their bytes."""
     query = "SELECT datcollate FROM pg_database WHERE datname = current_database()"
-    order = str(connection.exec_driver_sql(query).scalar_one())
+    order = str(connection.rows(query)[0][0])
     return order.partition(".")[0] in ("C", "POSIX")
 
 
@@ -143,9 +143,7 @@ def _ids_postgresql(
     # The server believes that frequent words are often together, and would make the vectors of all
     # rows. It may leave out rows of a single word, of which there are enough.
     most = _ENOUGH if len(words) == 1 else 0
-    connection.exec_driver_sql(
-        f"SET LOCAL enable_seqscan = off; SET LOCAL gin_fuzzy_search_limit = {most}"
-    )
+    connection.run(f"SET LOCAL enable_seqscan = off; SET LOCAL gin_fuzzy_search_limit = {most}")
     asked = " & ".join(word + ":*" * (word in beginnings and len(word) > 1) for word in words)
     rows = prepared.rows(connection, _with_words("postgresql"), {"asked": asked})
     return [row[0] for row in rows]

@@ -117,11 +117,11 @@ def dependents(connection: Connection, project: str) -> list[str]:
     is_postgresql = connection.dialect.name == "postgresql"
     if is_postgresql:
         # For a project that many require, its plan would first collect all their rows.
-        connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
+        connection.run("SET LOCAL enable_bitmapscan = off")
     rows = prepared.rows(connection, _dependents(), {"project": project})
     found = sorted(row[0] for row in rows)
     if is_postgresql:
-        connection.exec_driver_sql("SET LOCAL enable_bitmapscan TO DEFAULT")
+        connection.run("SET LOCAL enable_bitmapscan TO DEFAULT")
     return found
 
 

@@ -155,7 +155,7 @@ def wait_for_turns(connection: Connection) -> None:
 def _lock(connection: Connection, mode: str) -> None:
     """Lock the table of claims. On SQLite, a transaction that writes is alone anyhow."""
     if connection.dialect.name == "postgresql":
-        connection.execute(sql.text(f"LOCK TABLE claims IN {mode} MODE"))
+        connection.run(f"LOCK TABLE claims IN {mode} MODE")
 
 
 def of_day(connection: Connection, config: str, now: float) -> tuple[int, str]:
