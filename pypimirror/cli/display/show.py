@@ -248,7 +248,7 @@ def _stage_row(stage: Mapping[str, Any], first: str) -> tuple[str | Cell, ...]:
         f"{files:.1f}" if files else "",
         amount(stage["bytes"]) if stage["bytes"] else "",
         f"{amount(size)}/s" if size else "",
-        ", ".join(f"{key} {value}" for key, value in stage["counts"].items()),
+        ", ".join(f"{key} {value}" for key, value in stage["counts"].items() if value),
     )
 
 
