@@ -329,6 +329,8 @@ def engine_for(url: str) -> Engine:
     """Return an engine for the database at `url`. It connects later. Raises `SQLAlchemyError`."""
     file = sqlite_file(url)
     if file is not None:
+        if "?" in url:  # "?" in a path is quoted
+            raise sql.exc.ArgumentError("a file of SQLite takes no options after '?'")
         return SqliteFile(file)
     from pypimirror.catalog.engines import servers
 

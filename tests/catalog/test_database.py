@@ -284,6 +284,12 @@ def test_a_url_that_leads_nowhere_is_an_error_of_the_catalog(url: str) -> None:
         Catalog.open(url)
 
 
+def test_options_of_a_file_are_refused_instead_of_ignored(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"takes no options after '\?'"):
+        Catalog.open(f"sqlite:///{tmp_path}/catalog.sqlite?timeout=5")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
