@@ -16,7 +16,7 @@ from tests.simulator import Simulator
 
 Visit = Callable[..., Visitor]
 
-PATHS = ("", "search?q=pack", "project/click/", "project/idna/3.7/", "project/evil/")
+PATHS = ("", "projects", "search?q=pack", "project/click/", "project/idna/3.7/", "project/evil/")
 
 pytestmark = [pytest.mark.thorough, pytest.mark.sqlite]
 
