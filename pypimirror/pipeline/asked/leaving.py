@@ -8,7 +8,8 @@ The rules:
   or have given it up. Then it fetches what is still missing. The bytes take as long as if the run
   had fetched them itself. It does not wait for ever: a request worker may have no room.
 * A project is left once in a run, and the run waits only for the first request. So clients that ask
-  for the same file again and again cannot keep a run from its end.
+  for the same file again and again cannot keep a run from its end. If the worker of that request
+  has died and another one has taken the file over, the run waits for this one.
 
 The mark `LEFT` has the files, because the workers of a run may be on several machines.
 """
@@ -93,15 +94,17 @@ def settle(run: Run) -> bool:
     Projects of which files are still missing may be claimed again. Raises `Cancelled`.
     """
     pause, until = _FIRST, time.monotonic() + PATIENCE
-    awaited: dict[asked.Pair, float] = {}  # the time of the first request that was seen
+    awaited: dict[asked.Pair, tuple[float, int | None]] = {}  # time and worker of a request
     while missing := _missing(run):
         with run.catalog.write() as connection:  # one that has died fetches nothing any more
             requests.lose(connection, list(requests.alive(connection)), holder.this_machine())
+            alive = requests.alive(connection)
             theirs = asked.under_way(connection, {project for project, _ in missing})
-            first = {
-                pair: awaited.setdefault(pair, theirs[pair]) for pair in missing if pair in theirs
-            }
-            if not first.items() & theirs.items() or time.monotonic() >= until:
+            for pair in missing.keys() & theirs.keys():
+                if pair not in awaited or awaited[pair][1] not in alive:
+                    awaited[pair] = theirs[pair], asked.fetched_by(connection, pair)
+            is_coming = any(awaited[pair][0] == theirs[pair] for pair in missing.keys() & theirs)
+            if not is_coming or time.monotonic() >= until:
                 claims.reopen_done(connection, set(missing.values()))
                 return True
         if run.cancelled.wait(pause):
