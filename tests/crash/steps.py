@@ -19,7 +19,6 @@ from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
 from pypimirror.catalog.claims import Worker
@@ -28,6 +27,7 @@ from pypimirror.storage import durability
 from pypimirror.storage.s3 import sending
 from pypimirror.storage.s3.faults import RequestError
 from pypimirror.storage.s3.objects import Objects
+from tests.commits import watch_commits
 
 #: Called before each step with what it is and where; what it raises, the step fails with.
 OnStep = Callable[[str, str], None]
@@ -106,13 +106,11 @@ def watch(root: Path, on_step: OnStep, *, flush: bool = False, reads: bool = Fal
 
     durability.sync_file = synced
 
-    def commit(connection: Connection) -> None:
-        if threading.current_thread().name in HEARTBEATS:
-            return
-        if connection.get_execution_options().get("pypimirror_write"):
+    def commit() -> None:
+        if threading.current_thread().name not in HEARTBEATS:
             on_step("commit", "")
 
-    event.listen(Engine, "commit", commit)
+    watch_commits(commit)
 
 
 def watch_bucket(on_step: OnStep) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
 from pypimirror.catalog.database import CatalogError
@@ -31,6 +30,7 @@ from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular
 from pypimirror.system.disk_errors import StorageError
 from pypimirror.verify.protocol import Check, Checked
+from tests.commits import watch_commits
 from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, offer, reasons
 from tests.pools import inline
@@ -296,7 +296,6 @@ def test_the_catalog_never_says_what_a_power_cut_could_undo(
 ) -> None:
     """Promise 3: whatever was placed is flushed before the next commit."""
     unsaid: list[str] = []
-    faults: list[list[str]] = []
 
     def step(what: str, path: str) -> None:
         if what == "place":
@@ -308,21 +307,19 @@ def test_the_catalog_never_says_what_a_power_cut_could_undo(
         def __init__(self, workspace: Workspace, **settings: Any) -> None:
             super().__init__(workspace, step, **settings)
 
-    def commit(connection: Connection) -> None:
-        if connection.get_execution_options().get("pypimirror_write") and unsaid:
-            faults.append(list(unsaid))
+    commits = []
+
+    def commit() -> None:
+        commits.append(list(unsaid))
 
     monkeypatch.setattr("pypimirror.storage.posix.PosixStorage", Watched)
-    event.listen(Engine, "commit", commit)
-    try:
-        offer(simulator, "six", "1.0")
-        mirror.sync()
-        offer(simulator, "idna", "1.0", "1.1")
-        simulator.delete_project("six")
-        mirror.sync()
-    finally:
-        event.remove(Engine, "commit", commit)
-    assert faults == []
+    watch_commits(commit, monkeypatch.setattr)
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    offer(simulator, "idna", "1.0", "1.1")
+    simulator.delete_project("six")
+    mirror.sync()
+    assert commits and not any(commits)
 
 
 def test_a_host_that_is_down_is_not_asked_for_ever_and_costs_the_others_nothing(

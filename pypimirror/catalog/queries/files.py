@@ -314,7 +314,7 @@ def weaker(connection: Connection, weakest: int, after: int) -> list[tuple[int, 
 
     Released files are left out. The result is the next chunk in the order of ids, after id `after`.
     """
-    values = {"weakest": weakest, "after": after}
+    values = {"weakest": weakest, "after": after, "limit": CHUNK}
     return [(row[0], row[1]) for row in prepared.rows(connection, _weaker(), values)]
 
 
@@ -327,7 +327,7 @@ def _weaker() -> sql.Select[Any]:
         columns.proof > sql.bindparam("weakest"),
         columns.released.is_distinct_from(columns.sha256),
     )
-    return query.order_by(columns.id).limit(CHUNK)
+    return query.order_by(columns.id).limit(sql.bindparam("limit", type_=sql.Integer))
 
 
 def fetched_as(connection: Connection, filename: str) -> list[FileRecord]:

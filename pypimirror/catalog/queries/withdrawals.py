@@ -157,7 +157,9 @@ def _first_withdrawn() -> sql.Select[Any]:
 
 def next_leaving(connection: Connection, after: int = 0) -> list[LeavingFile]:
     """Return the next files, after id `after`, that are no longer offered and not yet withdrawn."""
-    return list(mapper.stream(connection, _next_leaving(), LeavingFile, {"after": after}))
+    return list(
+        mapper.stream(connection, _next_leaving(), LeavingFile, {"after": after, "limit": CHUNK})
+    )
 
 
 @statement
@@ -168,7 +170,7 @@ def _next_leaving() -> sql.Select[Any]:
         .join_from(files, projects)
         .where(tables.IS_LEAVING, files.c.id > sql.bindparam("after"))
         .order_by(files.c.id)
-        .limit(CHUNK)
+        .limit(sql.bindparam("limit", type_=sql.Integer))
     )
 
 
@@ -267,7 +269,7 @@ def next_expired(
     id, and come after the pair in `after`.
     """
     withdrawn_at, file_id = after
-    values = {"before": before, "withdrawn_at": withdrawn_at, "file_id": file_id}
+    values = {"before": before, "withdrawn_at": withdrawn_at, "file_id": file_id, "limit": CHUNK}
     return list(mapper.stream(connection, _next_expired(), ProjectFile, values))
 
 
@@ -284,4 +286,6 @@ def _next_expired() -> sql.Select[Any]:
         projects.c.page_stale.is_(False),
         sql.or_(projects.c.removal_cause.is_(None), projects.c.page_on_disk.is_(False)),
     )
-    return query.order_by(columns.withdrawn_at, columns.id).limit(CHUNK)
+    return query.order_by(columns.withdrawn_at, columns.id).limit(
+        sql.bindparam("limit", type_=sql.Integer)
+    )
