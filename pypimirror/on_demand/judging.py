@@ -159,6 +159,7 @@ def _offer(run: Run, file: File, others: Sequence[Claim], terms: Terms, owner: s
 def page_of(run: Run, listing: Listing, about: Known) -> dict[str, bytes]:
     """Return the page of a listing in each form, by the name of its file."""
     page = listing.page
+    directory = file_path(page.project, "", None)
     entries = {
         name: contents.page_file(run, page.project, about.files[name]) for name in about.listed
     }
@@ -167,7 +168,7 @@ def page_of(run: Run, listing: Listing, about: Known) -> dict[str, bytes]:
         is_allowed = file.filename not in listing.refused
         allowed.append(is_allowed or file.filename in about.listed)
         if is_allowed and file.filename not in about.listed:
-            entries[file.filename] = _expected(listing, file)
+            entries[file.filename] = _expected(listing, file, directory)
     rendered = Page(
         project=page.project,
         api_version=page.api_version,
@@ -187,7 +188,7 @@ def _versions(page: ProjectPage, allowed: Sequence[bool]) -> tuple[str, ...] | N
     return None if found is None else tuple(found)
 
 
-def _expected(listing: Listing, file: File) -> PageFile:
+def _expected(listing: Listing, file: File, directory: str) -> PageFile:
     """Return the entry of a file that is not here yet, or stays at the upstream."""
     claimed: Mapping[str, str] = file.core_metadata or {}
     elsewhere = None
@@ -196,7 +197,7 @@ def _expected(listing: Listing, file: File) -> PageFile:
         elsewhere = Elsewhere(file.url, listing.linked[file.filename])
     return PageFile(
         filename=file.filename,
-        path=file_path(listing.page.project, file.filename, None),
+        path=directory + file.filename,
         digests=file.digests if merged is None else merged.digests,
         size=file.size,
         core_metadata=claimed.get("sha256"),

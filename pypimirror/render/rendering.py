@@ -117,10 +117,14 @@ def _meta_object(version: tuple[int, int], serial: int | None) -> bytes:
 def _file_object(file: PageFile, base: str) -> dict[str, Any]:
     extra = file.extra
     entry: dict[str, Any] = {k: v for k, v in extra.items() if k not in _FILE_KEYS} if extra else {}
-    _fragment(file)
+    digests = file.digests
+    if "sha256" not in digests:
+        _fragment(file)
     entry["filename"] = file.filename
     entry["url"] = link(file, base)
-    entry["hashes"] = {name: value for name, value in file.digests.items() if name in _HASHES}
+    if not digests.keys() <= _HASHES:
+        digests = {name: value for name, value in digests.items() if name in _HASHES}
+    entry["hashes"] = digests
     if file.size is not None:
         entry["size"] = file.size
     for key, value in zip(_DETAIL_KEYS, _details(file), strict=True):
@@ -207,8 +211,8 @@ def _anchor(file: PageFile, base: str) -> str:
     address = link(file, base)
     if file.provenance:
         attributes += f' data-provenance="{_escape(_provenance(file, address))}"'
-    href = f"{_escape(address)}{_fragment(file)}"
-    return f'<a href="{href}"{attributes}>{_escape(file.filename)}</a><br>\n'
+    name = _escape(file.filename)
+    return f'<a href="{_escape(address)}{_fragment(file)}"{attributes}>{name}</a><br>\n'
 
 
 def _root_html_head(api_version: tuple[int, int], _: int | None) -> bytes:
