@@ -129,7 +129,7 @@ def test_a_lock_is_held_against_what_is_here(run: Command, offered: Mirror) -> N
 def test_wrong_use_is_told(
     run: Command, mirror: Mirror, arguments: tuple[str, ...], said: str
 ) -> None:
-    (mirror.root / "simple").mkdir(parents=True)
+    (mirror.root / "simple/app").mkdir(parents=True)
     found = run("check", *arguments)
     assert found.code == 2 and said in found.err
 
