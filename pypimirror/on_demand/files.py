@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -105,8 +106,8 @@ class DeskFiles:
             return found
         if found.is_provable(self._run):
             here = self._store.file(project, filename)
-            if regular.is_here(str(here)):
-                return Here(0, str(here))
+            if regular.is_here(here):
+                return Here(0, here)
         is_held, part = self._is_held_meanwhile(found)
         if is_held:
             return Here(0)
@@ -194,12 +195,12 @@ class DeskFiles:
         if result.problem is None:
             if found.is_provable(self._run):
                 return self._put(number, found, result)
-            part = self._store.part(number)
+            unproven = Fetched(*found.pair, result, self._store.part(number))
             with self._waiting():
-                problem = self._placed(Fetched(*found.pair, result, str(part)))
+                problem = self._placed(unproven)
             return Here(0) if problem is None else _answer(problem)
         if result.problem.reason in _BAD:
-            self._keep(Fetched(*found.pair, result, str(self._store.part(number))))
+            self._keep(Fetched(*found.pair, result, self._store.part(number)))
         else:
             self._store.drop_part(number)
             self._grouped.do(partial(self._forget, found.pair))
@@ -222,12 +223,13 @@ class DeskFiles:
     def _telling(self, number: int, found: _Wanted, tell: Tell) -> Callable[[], None]:
         """Tell that a file is coming. Return a function that tells how much of it is here."""
         part = self._store.part(number)
-        coming = Coming(0, str(part), 0, found.file.size, found.offer.digests)
+        coming = Coming(0, part, 0, found.file.size, found.offer.digests)
         tell(coming)
 
         def progress() -> None:
             with contextlib.suppress(OSError):
-                tell(msgspec.structs.replace(coming, received=part.stat().st_size))
+                received = os.stat(part).st_size  # noqa: PTH116
+                tell(msgspec.structs.replace(coming, received=received))
 
         return progress
 
@@ -281,7 +283,7 @@ class DeskFiles:
                             yield link
 
     def _job(self, number: int, found: _Wanted, remote: str, url: str) -> FetchFile:
-        part = str(self._store.part(number))
+        part = self._store.part(number)
         # As in a sync: without strong digests, nothing is proven before the archive is read.
         early = found.file.filename.endswith(".whl") and found.is_provable(self._run)
         return FetchFile(
@@ -299,14 +301,13 @@ class DeskFiles:
         project, filename = found.pair
         part = self._store.part(number)
         metadata = ""
-        beside = part.with_name(f"{part.name}{METADATA_SUFFIX}")
         if result.metadata_sha256:
             claim = (found.file.core_metadata or {}).get("sha256")
             # If it differs from the announced one, the wheel is served without any.
             if claim in (None, result.metadata_sha256):
                 name = f"{filename}{METADATA_SUFFIX}"
-                metadata = str(self._store.put(beside, project, name))
-        path = str(self._store.put(part, project, filename))
+                metadata = self._store.put(f"{part}{METADATA_SUFFIX}", project, name)
+        path = self._store.put(part, project, filename)
         self._store.drop_part(number)
         self._keep(Fetched(project, filename, result, path, metadata))
         return Here(0, path)
@@ -314,8 +315,8 @@ class DeskFiles:
     def _core_metadata(self, project: str, filename: str) -> Final:
         """Fetch the core metadata of a file alone. Its digest on the page proves it."""
         here = self._store.file(project, filename)
-        if regular.is_here(str(here)):
-            return Here(0, str(here))
+        if regular.is_here(here):
+            return Here(0, here)
         found = self._look_up(project, filename.removesuffix(METADATA_SUFFIX))
         if not isinstance(found, _Wanted):
             return found
@@ -325,24 +326,24 @@ class DeskFiles:
             return Absent(0, told, ABSENCE)
         left = self._store.left_metadata(project, filename)
         if _has(left, digests):
-            return Here(0, str(self._store.put(left, project, filename)))
+            return Here(0, self._store.put(left, project, filename))
         number = next(self._numbers)
         part = self._store.part(number)
         failed: Problem | None = None
         for remote, url in found.offer.links:
             parts = urlsplit(url)
             url = parts._replace(path=f"{parts.path}{METADATA_SUFFIX}").geturl()
-            job = FetchFile(number, remote, (url,), str(part), digests, max_size=_MAX_METADATA)
+            job = FetchFile(number, remote, (url,), part, digests, max_size=_MAX_METADATA)
             for result in self._run.pools.fetcher.run([job]):
                 if result.problem is None:
-                    return Here(0, str(self._store.put(part, project, filename)))
+                    return Here(0, self._store.put(part, project, filename))
                 failed = failed or result.problem
         self._store.drop_part(number)
         assert failed is not None  # a file has a link
         return _answer(failed)
 
 
-def _has(path: Path, digests: Mapping[str, str]) -> bool:
+def _has(path: str, digests: Mapping[str, str]) -> bool:
     """Whether a file is here, and has all of these digests."""
     try:
         return digests.items() <= hash_file(path, digests)[1].items()

@@ -97,7 +97,7 @@ class DeskPages:
         if listing.until is not None:
             until = min(until, listing.until)
         seconds = WHILE_AWAY if warning else max(0.0, until - now)
-        return Here(0, str(self._store.page(project)), seconds, warning, held_only=bool(warning))
+        return Here(0, self._store.page(project), seconds, warning, held_only=bool(warning))
 
     def _ask(self, project: str, last: Listing | None) -> Final:
         now = clock.now()

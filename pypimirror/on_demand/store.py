@@ -10,6 +10,8 @@
 It has the layout of a mirror root, so the web server serves it with the same code. Any of it may be
 lost at any time, so nothing is flushed. A fetcher has a store of its own: it holds the lock of a
 directory while it lives.
+
+Paths of what clients wait for are texts: a `Path` takes as long as the system call that uses it.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ class Store:
 
     def __init__(self, private: Path) -> None:
         self.directory, self._lock = _own(private / STORES)
+        self._root = str(self.directory)
         self.parts = self.directory / "parts"
         self._packages = self.directory / "packages"
         self.leftover = self.directory / "leftover"
@@ -86,7 +89,7 @@ class Store:
 
     def listing(self, project: str) -> Listing | None:
         """Return the listing of a project; None if there is none that can be read."""
-        path = str(self._listing(project))
+        path = self._listing(project)
         if (recent := self._recent.get(project)) is not None and regular.is_here(path):
             return recent
         try:
@@ -97,20 +100,20 @@ class Store:
 
     def listing_size(self, project: str) -> int:
         """Return the bytes of a project's listing, about those of the page."""
-        return self._listing(project).stat().st_size
+        return os.stat(self._listing(project)).st_size  # noqa: PTH116
 
     def keep(self, project: str, listing: Listing, pages: dict[str, bytes] | None) -> None:
         """Keep a listing, and pages by their names. With None, the pages stay as they are."""
-        directory = self.page(project)
-        directory.mkdir(exist_ok=True)
-        for name, content in (pages or {}).items():
-            _write(directory / name, content)
+        if pages is not None:
+            _make(directory := self.page(project))
+            for name, content in pages.items():
+                _write(f"{directory}/{name}", content)
         _write(self._listing(project), _encode(listing))
         self._recent.note(project, listing)
 
-    def page(self, project: str) -> Path:
+    def page(self, project: str) -> str:
         """Return the directory of a project's page."""
-        return self.directory / "simple" / project
+        return f"{self._root}/simple/{project}"
 
     def new_index(self, forms: Collection[str]) -> dict[str, Path]:
         """Return where to write the list of all projects, by form. `show_index` shows it."""
@@ -124,7 +127,7 @@ class Store:
 
     def has_page(self, project: str, names: list[str]) -> bool:
         """Whether all forms of a project's page are here."""
-        return all(regular.is_here(str(self.page(project) / name)) for name in names)
+        return all(regular.is_here(f"{self.page(project)}/{name}") for name in names)
 
     def forget_old(self, before: float) -> int:
         """Remove the pages and listings that were not asked for since `before`, an epoch time.
@@ -143,35 +146,37 @@ class Store:
                         number += 1
         return number
 
-    def _listing(self, project: str) -> Path:
-        return self.directory / "listings" / f"{project}.json"
+    def _listing(self, project: str) -> str:
+        return f"{self._root}/listings/{project}.json"
 
     # Files
 
-    def file(self, project: str, filename: str) -> Path:
+    def file(self, project: str, filename: str) -> str:
         """Return the path of a file that is here, or will be."""
-        return self.directory / file_path(project, filename, None)
+        return f"{self._root}/{file_path(project, filename, None)}"
 
-    def part(self, number: int) -> Path:
+    def part(self, number: int) -> str:
         """Return the path of a transfer."""
-        return self.parts / f"{number}.part"
+        return f"{self._root}/parts/{number}.part"
 
     def drop_part(self, number: int) -> None:
         """Remove the rest of a transfer."""
         part = self.part(number)
         for path in (part, f"{part}.json", f"{part}{METADATA_SUFFIX}"):
-            Path(path).unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108
 
-    def put(self, part: Path, project: str, filename: str) -> Path:
+    def put(self, part: str, project: str, filename: str) -> str:
         """Move bytes that were verified to their place, and return it."""
         target = self.file(project, filename)
-        target.parent.mkdir(exist_ok=True)
-        return part.replace(target)
+        _make(target.rpartition("/")[0])
+        os.replace(part, target)  # noqa: PTH105
+        return target
 
     def drop(self, file: Fetched) -> None:
         """Remove a file, with the core metadata beside it. A missing file is no error."""
         beside = self.file(file.project, f"{file.filename}{METADATA_SUFFIX}")
-        for path in (str(beside), *filter(None, (file.path, file.metadata_path))):
+        for path in (beside, *filter(None, (file.path, file.metadata_path))):
             Path(path).unlink(missing_ok=True)
             if Path(path).parent != self.parts:
                 with contextlib.suppress(OSError):  # others are there
@@ -187,9 +192,9 @@ class Store:
         for path in sorted(self.leftover.glob("*/*")):
             yield path.parent.name, path.name
 
-    def left_metadata(self, project: str, filename: str) -> Path:
+    def left_metadata(self, project: str, filename: str) -> str:
         """Return the path of core metadata that an earlier fetcher left, if there is any."""
-        return self._metadata / project / filename
+        return f"{self._metadata}/{project}/{filename}"
 
     def size(self) -> int:
         """Return the bytes of all files that are here."""
@@ -218,8 +223,14 @@ def _own(stores: Path) -> tuple[Path, int]:
         return directory, descriptor
 
 
-def _write(path: Path, content: bytes) -> None:
+def _make(directory: str) -> None:
+    """Make a directory whose parent is there, if it is not there."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory)  # noqa: PTH102
+
+
+def _write(path: str, content: bytes) -> None:
     """Write a file so that a reader sees the old one or the new one."""
     new = f"{path}{_NEW}"
     regular.write_new(new, (content,))
-    os.replace(new, path)  # noqa: PTH105 - `Path` takes as long as the call
+    os.replace(new, path)  # noqa: PTH105
