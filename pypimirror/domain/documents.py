@@ -245,11 +245,11 @@ class Tries(TypedDict):
 class RequestTimes(TypedDict):
     """When clients asked for a file that `[on_demand]` lets them ask for.
 
-    `first` is the time of the request for which it was fetched last.
+    `since` is the time of the request for which it was fetched last.
     """
 
-    first: float
-    first_iso: str | None
+    since: float
+    since_iso: str | None
     last: float
     last_iso: str | None
 

@@ -190,11 +190,15 @@ def test_wrong_use_is_exit_2_and_one_document_with_json(
     assert listing(mirror.base) == before
 
 
-def test_a_server_whose_fetcher_could_not_work_does_not_start(run: Command, mirror: Mirror) -> None:
+@pytest.mark.parametrize("command", ["serve", "up"])
+def test_a_server_whose_fetcher_could_not_work_does_not_start(
+    run: Command, mirror: Mirror, command: str
+) -> None:
     mirror.configure(on_demand={"projects": ["six=="]})
-    outcome = run("serve")
+    outcome = run(command)
     assert outcome.code == 2
     assert "on_demand.projects: 'six==' is no name" in outcome.err
+    assert not (mirror.base / "mirror").exists()
 
 
 def test_a_wrong_configuration_is_exit_2_and_names_the_nearest_key(

@@ -144,8 +144,9 @@ def test_status_says_who_brought_a_file(run: Command, mirror: Mirror, simulator:
     told = {file["file"]: (file["selected"], file["asked"]) for file in project["files"]}
     assert told[second.filename] == (True, None)
     assert told[first.filename][0] is False
-    assert told[first.filename][1]["last"] == 1_790_000_000.0
-    assert f"{first.filename}: clients asked for it first" in run("status", "six").out
+    assert told[first.filename][1]["since"] == told[first.filename][1]["last"] == 1_790_000_000.0
+    shown = run("status", "six").out
+    assert f"{first.filename}: clients asked for it for its last fetch on 2026-" in shown
 
 
 def test_the_last_run_is_not_what_clients_asked_for(

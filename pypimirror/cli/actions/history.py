@@ -168,8 +168,8 @@ class Brought:
         if record is None:
             return None
         return {
-            "first": record.asked_at,
-            "first_iso": documents.iso(record.asked_at),
+            "since": record.asked_at,
+            "since_iso": documents.iso(record.asked_at),
             "last": record.used_at,
             "last_iso": documents.iso(record.used_at),
         }
@@ -228,8 +228,9 @@ def _show_project(document: documents.HeldProject) -> None:
     for file in document["files"]:
         if file["asked"] is not None:
             besides = "is selected, and " if file["selected"] else ""
-            first, last = when(file["asked"]["first"]), when(file["asked"]["last"])
-            text = f"{file['file']}: {besides}clients asked for it first {first}, last {last}"
+            since, last = when(file["asked"]["since"]), when(file["asked"]["last"])
+            times = f"for its last fetch on {since}, and last on {last}"
+            text = f"{file['file']}: {besides}clients asked for it {times}"
             out.print(f"  {escape(text)}")
 
 

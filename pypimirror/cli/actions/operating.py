@@ -13,6 +13,7 @@ from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.engines import errors
 from pypimirror.catalog.queries import projects, runs
 from pypimirror.cli.actions.run_news import RunNews
+from pypimirror.cli.actions.serving import check_selections
 from pypimirror.cli.display import hints
 from pypimirror.cli.display.output import out, print_json
 from pypimirror.cli.errors import Exit
@@ -53,7 +54,12 @@ def run_up(
     verbose: bool,
     quiet: bool,
 ) -> Exit:
-    """Run Prefect, worker and web server until a signal; return the exit code."""
+    """Run Prefect, worker and web server until a signal; return the exit code.
+
+    Raises `ConfigError`, before anything is started, if a part could not use the configuration.
+    """
+    if web:
+        check_selections(config)
     prepare(config)
     _set_up_logging(verbose, quiet)
     left = unfinished(config)

@@ -20,16 +20,17 @@ def serve_mirror(
     Raises `ConfigError` if there is no mirror yet, and nothing makes one on demand, or if the
     fetcher could not use the configuration.
     """
-    if config.on_demand.projects:
-        _check_selections(config)
-    elif not has_pages(config.directory, config.bucket):
+    check_selections(config)
+    if not config.on_demand.projects and not has_pages(config.directory, config.bucket):
         raise no_mirror(config.shown)
     command = server_command(config, file, host, port, as_json=as_json, verbose=verbose)
     sys.stdout.flush()
     os.execv(command[0], command)  # noqa: S606 - this very Python
 
 
-def _check_selections(config: Config) -> None:
-    from pypimirror.select.selection import Selection, policy  # only mirrors on demand need them
+def check_selections(config: Config) -> None:
+    """Raise `ConfigError` if a fetcher could not use the configuration."""
+    if config.on_demand.projects:
+        from pypimirror.select.selection import Selection, policy  # slow to import
 
-    Selection(config), policy(config)
+        Selection(config), policy(config)
