@@ -17,7 +17,7 @@ import msgspec
 
 from pypimirror.catalog.engines import errors
 from pypimirror.domain.model import PypimirrorError
-from pypimirror.on_demand.files import DeskFiles
+from pypimirror.on_demand.files import DeskFiles, of_the_disk
 from pypimirror.on_demand.messages import (
     Away,
     Coming,
@@ -94,7 +94,9 @@ class Desk:
     def _answer(self, question: Question, key: tuple[str, str]) -> None:
         try:
             answer = self._find(question, key)
-        except (PypimirrorError, errors.SQLAlchemyError, OSError) as error:
+        except (StorageError, OSError) as error:
+            answer = of_the_disk(_shown(error))
+        except (PypimirrorError, errors.SQLAlchemyError) as error:
             answer = Away(0, _shown(error))
         except Exception:  # the server waits for an answer, whatever happens
             log.exception("%s could not be answered", question)

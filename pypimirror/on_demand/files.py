@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -63,6 +64,8 @@ _OF_POLICY = frozenset({Reason.TOO_LARGE, Reason.HOST_NOT_ALLOWED, Reason.DENIED
 _HOPELESS = frozenset({Reason.DISK, Reason.WORKER, Reason.CANCELLED})
 
 Tell = Callable[[Coming], None]
+
+log = logging.getLogger(__name__)
 
 
 class DeskFiles:
@@ -379,4 +382,14 @@ def _answer(problem: Problem) -> Final:
         return Failed(0, problem.message)
     if problem.reason in _OF_POLICY:
         return Refused(0, problem.message)
+    if problem.reason in (Reason.DISK, Reason.FOREIGN):
+        return of_the_disk(problem.message)
     return Away(0, problem.message)
+
+
+def of_the_disk(message: str) -> Away:
+    """Log an error of the disk, `PATH: CAUSE. REMEDY`; return an answer that shows no path."""
+    log.warning("%s", message)
+    cause = message.partition(": ")[2].partition(". ")[0].rstrip(".")
+    told = f" ({cause})" if cause and "/" not in cause else ""
+    return Away(0, f"The disk of the mirror cannot be used now{told}. The server's log says more.")
