@@ -136,7 +136,7 @@ def work(config: Config, link: ServerLink) -> None:
         following = link.questions()
         while (message := following()) is not None:
             if isinstance(message, Used):
-                grouped.later(partial(_note_use, message.files, clock.now()))
+                grouped.later(partial(_note_use, keeper.not_waiting(message.files), clock.now()))
             else:
                 desk.ask(message)
         keeper.end()

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,11 +21,11 @@ import msgspec
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries.work import asked
 from pypimirror.domain.layout import METADATA_SUFFIX, file_path
-from pypimirror.domain.model import File, Problem, Reason
+from pypimirror.domain.model import Problem, Reason
 from pypimirror.download.protocol import FetchFile, FileResult, Job
 from pypimirror.on_demand import following
 from pypimirror.on_demand.grouped import Grouped
-from pypimirror.on_demand.listing import Listing, Offer
+from pypimirror.on_demand.listing import FileToFetch, Listing
 from pypimirror.on_demand.messages import (
     Absent,
     Away,
@@ -48,9 +47,9 @@ from pypimirror.verify import proof
 from pypimirror.verify.hashing import hash_file
 
 #: Seconds between two checks whether another fetcher is done: first and longest pause.
-_FIRST_PAUSE, _PAUSE = 0.05, 0.25
+_FIRST_PAUSE, _PAUSE = 0.05, 0.1
 #: Number of checks before this fetcher tries to claim the file: the other one may be dead.
-_LOOKS = 10
+_LOOKS = 20
 
 #: Bytes of the largest core metadata.
 _MAX_METADATA = 4 << 20
@@ -95,6 +94,7 @@ class DeskFiles:
         self._placed = placed
         self._numbers = itertools.count(1)
         self._waiting = run.lanes.priority.given_up
+        self._accept = run.config.verify.accept
         self._metadata: Once[tuple[str, str], Final] = Once(self._waiting)
         self.received = 0  #: bytes from upstreams
 
@@ -105,16 +105,14 @@ class DeskFiles:
                 (project, filename), lambda: self._core_metadata(project, filename)
             )
         found = self._look_up(project, filename)
-        if not isinstance(found, _Wanted):
+        if not isinstance(found, FileToFetch):
             return found
-        if found.is_provable(self._run):
-            here = self._store.file(project, filename)
-            if regular.is_here(here):
-                return Here(0, here)
-        is_held, part = self._is_held_meanwhile(found)
-        if is_held:
-            return Here(0)
-        return self._fetch(found, part, tell)
+        if found.is_provable(self._accept):
+            path = self._store.file(project, filename)
+            if regular.is_here(path):
+                return Here(0, path)
+        here, part = self._claim(found)
+        return here or self._fetch(found, part, tell)
 
     def _forget(self, pair: asked.Pair, connection: Connection) -> None:
         asked.forget(connection, [pair], self._worker())
@@ -128,9 +126,9 @@ class DeskFiles:
     def _take_over(self, pair: asked.Pair, connection: Connection) -> bool:
         return asked.ask(connection, pair, self._worker(), clock.now())
 
-    def _is_held_meanwhile(self, found: _Wanted) -> tuple[bool, Path | None]:
-        """Claim a file for this fetcher. Return whether another one has placed it meanwhile, and
-        where a sync is writing it, if one is.
+    def _claim(self, found: FileToFetch) -> tuple[Here | None, Path | None]:
+        """Claim a file for this fetcher. Return where it is if another one has fetched it
+        meanwhile, else where a sync is writing it, if one is.
         """
         project, filename = pair = found.pair
         size, pause, waited = found.file.size, _FIRST_PAUSE, False
@@ -150,6 +148,8 @@ class DeskFiles:
                 with self._waiting():
                     time.sleep(pause)
                 pause = min(2 * pause, _PAUSE)
+                if (here := self._shared(found)) is not None:
+                    return here, None
                 with self._run.catalog.read() as connection:
                     if asked.fetched_by(connection, pair) is None:
                         break
@@ -157,11 +157,28 @@ class DeskFiles:
         with self._waiting():
             is_held = self._run.storage.has(file_path(project, filename, None))
         if not is_held:
-            return False, claimed[1]
+            return None, claimed[1]
         self._grouped.later(lambda connection: asked.done(connection, [pair], self._worker()))
-        return True, None
+        return Here(0), None
 
-    def _look_up(self, project: str, filename: str) -> _Wanted | Final:
+    def _shared(self, found: FileToFetch) -> Here | None:
+        """Return a file that another fetcher of this directory has fetched and not placed yet.
+
+        Its bytes are proven here, too. None without such a file, or without hard links.
+        """
+        there = self._store.elsewhere(*found.pair)
+        if there is None or not found.is_provable(self._accept):
+            return None
+        number = next(self._numbers)
+        job = self._job(number, found, found.listing.upstream, found.file.url)
+        with self._waiting():
+            result = following.linked(there, job)
+        if result is not None:
+            return self._put(number, found, result)
+        self._store.drop_part(number)
+        return None
+
+    def _look_up(self, project: str, filename: str) -> FileToFetch | Final:
         """Return the file on its project's page, or why there is none to fetch."""
         listing = self._pages.listing(project, filename)
         if not isinstance(listing, Listing):
@@ -174,9 +191,9 @@ class DeskFiles:
             return Absent(0, told, ABSENCE)
         if filename in listing.linked:
             return Refused(0, f"{filename}: stays at the upstream (metadata_only): {file.url}")
-        return _Wanted(project, file, listing, listing.offer(file))
+        return FileToFetch(project, file, listing, listing.offer(file))
 
-    def _fetch(self, found: _Wanted, part: Path | None, tell: Tell) -> Final:
+    def _fetch(self, found: FileToFetch, part: Path | None, tell: Tell) -> Final:
         """Fetch a file that this fetcher has claimed, or follow a sync that writes to `part`."""
         number = next(self._numbers)
         try:
@@ -186,7 +203,7 @@ class DeskFiles:
             self._store.drop_part(number)
             raise
 
-    def _fetch_as(self, number: int, found: _Wanted, part: Path | None, tell: Tell) -> Final:
+    def _fetch_as(self, number: int, found: FileToFetch, part: Path | None, tell: Tell) -> Final:
         _, short = self._run.room.claim({number: found.file.size or 0})
         try:
             if short is None:
@@ -196,7 +213,7 @@ class DeskFiles:
         finally:
             self._run.room.settle([number])
         if result.problem is None:
-            if found.is_provable(self._run):
+            if found.is_provable(self._accept):
                 return self._put(number, found, result)
             unproven = Fetched(*found.pair, result, self._store.part(number))
             with self._waiting():
@@ -209,9 +226,11 @@ class DeskFiles:
             self._grouped.do(partial(self._forget, found.pair))
         return _answer(result.problem)
 
-    def _received(self, number: int, found: _Wanted, part: Path | None, tell: Tell) -> FileResult:
+    def _received(
+        self, number: int, found: FileToFetch, part: Path | None, tell: Tell
+    ) -> FileResult:
         """Follow a sync, or transfer a file."""
-        if part is not None and found.is_provable(self._run):
+        if part is not None and found.is_provable(self._accept):
             coming = self._telling(number, found, tell)
             job = self._job(number, found, found.listing.upstream, found.file.url)
             with self._waiting():
@@ -223,7 +242,7 @@ class DeskFiles:
             result = self._transfer_again(number, found, tell, result)
         return result
 
-    def _telling(self, number: int, found: _Wanted, tell: Tell) -> Callable[[], None]:
+    def _telling(self, number: int, found: FileToFetch, tell: Tell) -> Callable[[], None]:
         """Tell that a file is coming. Return a function that tells how much of it is here."""
         part = self._store.part(number)
         coming = Coming(0, part, 0, found.file.size, found.offer.digests)
@@ -236,7 +255,7 @@ class DeskFiles:
 
         return progress
 
-    def _transfer(self, number: int, found: _Wanted, tell: Tell) -> FileResult:
+    def _transfer(self, number: int, found: FileToFetch, tell: Tell) -> FileResult:
         """Try the links of a file in turn, then those of its owner's alternates."""
         coming = self._telling(number, found, tell)
 
@@ -257,20 +276,20 @@ class DeskFiles:
         return first
 
     def _transfer_again(
-        self, number: int, found: _Wanted, tell: Tell, failed: FileResult
+        self, number: int, found: FileToFetch, tell: Tell, failed: FileResult
     ) -> FileResult:
         """Try the links of a new page, if the page was old: the file may have moved."""
         listing = self._pages.listing(found.project)
         if not isinstance(listing, Listing) or listing.page == found.listing.page:
             return failed
         again = self._look_up(*found.pair)
-        if not isinstance(again, _Wanted):
+        if not isinstance(again, FileToFetch):
             return failed
-        if again.is_provable(self._run) != found.is_provable(self._run):
+        if again.is_provable(self._accept) != found.is_provable(self._accept):
             return failed
         return self._transfer(number, again, tell)
 
-    def _links(self, found: _Wanted) -> Iterator[tuple[str, str]]:
+    def _links(self, found: FileToFetch) -> Iterator[tuple[str, str]]:
         """Yield the links of a file. The alternates are asked only if all others have failed."""
         yield from found.offer.links
         run = self._run
@@ -285,10 +304,10 @@ class DeskFiles:
                         if file.filename == found.file.filename and link not in found.offer.links:
                             yield link
 
-    def _job(self, number: int, found: _Wanted, remote: str, url: str) -> FetchFile:
+    def _job(self, number: int, found: FileToFetch, remote: str, url: str) -> FetchFile:
         part = self._store.part(number)
         # As in a sync: without strong digests, nothing is proven before the archive is read.
-        early = found.file.filename.endswith(".whl") and found.is_provable(self._run)
+        early = found.file.filename.endswith(".whl") and found.is_provable(self._accept)
         return FetchFile(
             id=number,
             remote=remote,
@@ -299,7 +318,7 @@ class DeskFiles:
             metadata_path=f"{part}{METADATA_SUFFIX}" if early else "",
         )
 
-    def _put(self, number: int, found: _Wanted, result: FileResult) -> Here:
+    def _put(self, number: int, found: FileToFetch, result: FileResult) -> Here:
         """Put a verified file into the store and pass it to the keeper."""
         project, filename = found.pair
         part = self._store.part(number)
@@ -321,7 +340,7 @@ class DeskFiles:
         if regular.is_here(here):
             return Here(0, here)
         found = self._look_up(project, filename.removesuffix(METADATA_SUFFIX))
-        if not isinstance(found, _Wanted):
+        if not isinstance(found, FileToFetch):
             return found
         digests = found.file.core_metadata
         if not digests or proof.needs_structure(digests):
@@ -352,28 +371,6 @@ def _has(path: str, digests: Mapping[str, str]) -> bool:
         return digests.items() <= hash_file(path, digests)[1].items()
     except OSError:
         return False
-
-
-class _Wanted(NamedTuple):
-    """A file that may be fetched."""
-
-    project: str
-    file: File
-    listing: Listing
-    offer: Offer
-
-    @property
-    def pair(self) -> tuple[str, str]:
-        """Its project and its name."""
-        return self.project, self.file.filename
-
-    def is_provable(self, run: Run) -> bool:
-        """Whether its claimed digests are proof enough."""
-        digests = self.offer.digests
-        if proof.needs_structure(digests):
-            return False
-        level = proof.level(digests, shared=False, structure="")
-        return level <= proof.weakest(run.config.verify.accept)
 
 
 def _answer(problem: Problem) -> Final:

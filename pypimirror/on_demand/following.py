@@ -1,4 +1,4 @@
-"""Follow a transfer of a sync, so that a file that both need at the same time comes once.
+"""Share transfers with syncs and other fetchers, so that a file that two need comes once.
 
 A worker of a sync writes what it receives to a part in its own directory of staging. While such a
 part grows, its bytes are copied to the store, and hashed. The rules:
@@ -9,6 +9,9 @@ part grows, its bytes are copied to the store, and hashed. The rules:
   that goes on.
 * If the part does not grow for `PATIENCE`, becomes smaller, or has wrong bytes, this
   process fetches the file itself. So a sync that dies costs its clients a few seconds.
+
+What another fetcher has received for a client is in its store before it has its place, and gets a
+second name here.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ from pypimirror.domain.model import Problem, Reason
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.pipeline.run import Run
 from pypimirror.system import regular
-from pypimirror.verify.hashing import new_hash
+from pypimirror.verify.digests import Claims, check
+from pypimirror.verify.hashing import hash_file, new_hash
 
 #: Seconds without a byte after which a part is not followed any more.
 PATIENCE = 3.0
@@ -63,6 +67,19 @@ def follow(part: Path, job: FetchFile, copied: Callable[[], None]) -> FileResult
             return _copied(source, target, job, copied)
     except OSError as error:
         return job.failed(Problem(Reason.DISK, f"{job.path}: {error.strerror or error}"))
+
+
+def linked(there: str, job: FetchFile) -> FileResult | None:
+    """Give a file of another fetcher's store a name at the path of a job; None if it is not the
+    file of the job, or if the file system has no hard links.
+    """
+    try:
+        os.link(there, job.path)
+        size, digests, _ = hash_file(job.path, job.digests)
+    except OSError:
+        return None
+    is_wrong = check(Claims(job.digests, job.size), size, digests)
+    return None if is_wrong else FileResult(job.id, size=size, digests=digests)
 
 
 def _copied(

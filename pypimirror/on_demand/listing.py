@@ -10,6 +10,7 @@ import msgspec
 
 from pypimirror.domain.model import File, ProjectPage
 from pypimirror.download.protocol import PageResult
+from pypimirror.verify import proof
 
 
 class Offer(NamedTuple):
@@ -76,6 +77,27 @@ class Listing(msgspec.Struct, frozen=True, omit_defaults=True):
             digest=self.digest,
             at=self.at,
         )
+
+
+class FileToFetch(NamedTuple):
+    """A file of a listing that may be fetched."""
+
+    project: str
+    file: File
+    listing: Listing
+    offer: Offer
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Its project and its name."""
+        return self.project, self.file.filename
+
+    def is_provable(self, accept: str) -> bool:
+        """Whether its claimed digests are proof enough; `accept` is `[verify] accept`."""
+        digests = self.offer.digests
+        if proof.needs_structure(digests):
+            return False
+        return proof.level(digests, shared=False, structure="") <= proof.weakest(accept)
 
 
 #: Most files of all listings that are kept in memory. A file takes some 1,200 bytes.

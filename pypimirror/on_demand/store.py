@@ -155,6 +155,13 @@ class Store:
         """Return the path of a file that is here, or will be."""
         return f"{self._root}/{file_path(project, filename, None)}"
 
+    def elsewhere(self, project: str, filename: str) -> str | None:
+        """Return the path of a file that another fetcher of the same directory has fetched."""
+        place = file_path(project, filename, None)
+        with os.scandir(self.directory.parent) as stores:
+            found = [f"{store.path}/{place}" for store in stores if store.path != self._root]
+        return next(filter(regular.is_here, found), None)
+
     def part(self, number: int) -> str:
         """Return the path of a transfer."""
         return f"{self._root}/parts/{number}.part"

@@ -181,6 +181,14 @@ def test_the_space_of_a_file_that_comes_is_not_promised_twice(
         assert isinstance(fetcher.wait(coming), Failed)
 
 
+def test_own_clients_end_no_wait_for_a_quiet_moment(tmp_path: Path) -> None:
+    """They may use a file that waits for its place; only other fetchers wait for it."""
+    keeper = Keeper(cast("Any", None), Store(tmp_path), cast("Any", None), lambda: 0.0)
+    keeper.keep(Fetched("six", "six-1.0.zip"))
+    used = [("six", "six-1.0.zip"), ("six", "six-2.0.zip"), ("idna", "idna-1.0.zip")]
+    assert keeper.not_waiting(used) == used[1:]
+
+
 def test_a_newer_copy_of_a_waiting_file_replaces_the_older_one(tmp_path: Path) -> None:
     keeper = Keeper(cast("Any", None), Store(tmp_path), cast("Any", None), lambda: 0.0)
     old, new = tmp_path / "1.part", tmp_path / "2.part"

@@ -6,8 +6,8 @@ come from the store (`source`). So proof, places, records, quarantine and pages 
 
 The keeper holds neither lock nor lease; its claims protect what it writes. If a sync has a project
 now, the keeper tries again a little later. It waits for a quiet moment, because clients need the
-processor more, but not for long. It does not wait if a file is used already: another fetcher waits
-for it, or a client here was served from the store.
+processor more, but not for long. It does not wait if another fetcher waits for a file, which then
+counts as used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
 from msgspec.structs import replace
@@ -87,9 +87,10 @@ class Keeper:
     def keep(self, file: Fetched) -> None:
         """Place a file soon."""
         with self._changed:
+            if not self._waiting:  # else the keeper looks now and then by itself
+                self._changed.notify_all()
             waiting = self._waiting.setdefault(file.project, _Waiting())
             self._replace(waiting, file)
-            self._changed.notify_all()
 
     def placed(self, file: Fetched) -> Problem | None:
         """Place a file, wait until this is done, and return the problem if there is one."""
@@ -97,7 +98,18 @@ class Keeper:
         with self._changed:
             future = self._futures.setdefault(pair, Future())
         self.keep(file)
+        with self._changed:
+            self._changed.notify_all()
         return future.result()
+
+    def not_waiting(self, pairs: Iterable[_Pair]) -> list[_Pair]:
+        """Return those of these files that do not wait for their place.
+
+        A client here that uses one of the others ends no wait for a quiet moment.
+        """
+        with self._changed:
+            waiting = {(name, file) for name, each in self._waiting.items() for file in each.files}
+        return [pair for pair in pairs if pair not in waiting]
 
     def end(self) -> None:
         """Place nothing more after this turn."""
@@ -115,9 +127,9 @@ class Keeper:
                     return
                 if not due:
                     self._changed.wait(self._pause())
-                    continue
                 taken = {name: self._waiting.pop(name) for name in due}
-            self._place(taken)
+            if taken:
+                self._place(taken)
             self._drop_old()
 
     def _is_used(self) -> bool:
