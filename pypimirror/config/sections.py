@@ -127,7 +127,7 @@ class UpstreamSection(LoginKeys, WayKeys):
     name: str = Field(
         "pypi",
         pattern=(r"[a-z0-9][a-z0-9._-]*", _NAME),
-        description="Its name in messages. Default: the host in `url`.",
+        description="Its name in messages and on pages. Default: the host in `url`.",
     )
     kind: Literal["simple", "links"] = Field(
         "simple",
