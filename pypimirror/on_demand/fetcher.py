@@ -122,7 +122,11 @@ def work(config: Config, link: ServerLink) -> None:
         upkeep = Upkeep(
             opened.keeping,
             opened.store,
-            lambda: {"upstream_pages_total": pages.asked, "upstream_bytes_total": files.received},
+            lambda: {
+                "upstream_pages_total": pages.asked,
+                "upstream_files_total": files.asked,
+                "upstream_bytes_total": files.received,
+            },
             lambda figures: link.send(Counted(figures)),
         )
         ending = threading.Event()

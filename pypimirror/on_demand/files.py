@@ -96,6 +96,7 @@ class DeskFiles:
         self._waiting = run.lanes.priority.given_up
         self._accept = run.config.verify.accept
         self._metadata: Once[tuple[str, str], Final] = Once(self._waiting)
+        self.asked = 0  #: requests to upstreams, for files and core metadata
         self.received = 0  #: bytes from upstreams
 
     def file(self, project: str, filename: str, tell: Tell) -> Final:
@@ -267,6 +268,7 @@ class DeskFiles:
         first: FileResult | None = None
         for remote, url in self._links(found):
             job = self._job(number, found, remote, url)
+            self.asked += 1
             for result in self._run.pools.fetcher.run([job], on_progress=progress):
                 assert isinstance(result, FileResult)
                 if result.problem is None or result.problem.reason in _HOPELESS:
@@ -356,6 +358,7 @@ class DeskFiles:
             parts = urlsplit(url)
             url = parts._replace(path=f"{parts.path}{METADATA_SUFFIX}").geturl()
             job = FetchFile(number, remote, (url,), part, digests, max_size=_MAX_METADATA)
+            self.asked += 1
             for result in self._run.pools.fetcher.run([job]):
                 if result.problem is None:
                     return Here(0, self._store.put(part, project, filename))

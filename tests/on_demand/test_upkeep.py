@@ -11,8 +11,11 @@ from queue import Queue
 import pytest
 
 from pypimirror.on_demand import opening
+from pypimirror.on_demand.files import DeskFiles
+from pypimirror.on_demand.grouped import Grouped
 from pypimirror.on_demand.keeping import upkeep
 from pypimirror.on_demand.messages import Here
+from pypimirror.on_demand.pages import DeskPages
 from pypimirror.on_demand.store import Store
 from pypimirror.system.disk_errors import StorageError
 from tests.mirror import offer
@@ -105,6 +108,24 @@ def test_the_fetcher_tells_figures(simulator: Simulator, tmp_path: Path) -> None
         assert fetcher.wait_figures().keys() == {
             "evicted_files_total",
             "upstream_pages_total",
+            "upstream_files_total",
             "upstream_bytes_total",
             "store_bytes",
         }
+
+
+def test_requests_for_files_and_core_metadata_are_counted(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    with opening.opened(on_demand(tmp_path, simulator).config) as opened:
+        run, store = opened.run, opened.store
+        grouped = Grouped(run.catalog, run.lanes.priority.given_up)
+        pages = DeskPages(run, store)
+        files = DeskFiles(
+            run, store, pages, grouped, lambda: opened.worker.id, lambda _: None, lambda _: None
+        )
+        for _ in range(2):
+            for name in (f"{file.filename}.metadata", file.filename):
+                assert isinstance(files.file("six", name, lambda _: None), Here)
+        assert (pages.asked, files.asked) == (1, 2)
