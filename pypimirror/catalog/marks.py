@@ -224,6 +224,8 @@ STATISTICS = Mark("statistics", STATISTICS_FORM)
 
 #: Set, and empty, once each project with a page has a row in `summaries`.
 SUMMARIES = Mark("summaries", TEXT)
+#: Pages that runs have written since the index of words was merged, without those of small runs.
+UNMERGED = Mark("pages since words were merged", NUMBER)
 #: Digest of the subjects that `[select] check` last found complete, and of the pages then.
 CHECKED = Mark("checked", TEXT)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pypimirror.catalog.database import Catalog, CatalogError, catalog_errors
 from pypimirror.catalog.engines import errors
 from pypimirror.catalog.lease import LeaseLostError
-from pypimirror.catalog.queries import runs, statistics, totals
+from pypimirror.catalog.marks import UNMERGED
+from pypimirror.catalog.queries import marks, runs, statistics, totals
 from pypimirror.config.settings import ConfigError
 from pypimirror.domain.model import Problem, PypimirrorError, Reason
 from pypimirror.pipeline import backlog, history
@@ -21,8 +22,9 @@ from pypimirror.system.workers import Cancelled, WorkersError
 #: If one of these counts of a run is not 0, the statistics of all files have changed.
 _MOVING = ("files_verified", "files_withdrawn", "files_found", "files_checked", "files_quarantined")
 
-#: Written pages of a run after which searches become faster by some seconds of work.
-MANY_PAGES = 50_000
+#: Written pages of runs after which searches become faster by some seconds of work. Smaller runs do
+#: not count: SQLite merges what they add by itself.
+MANY_PAGES, FEW_PAGES = 50_000, 1_000
 #: Most steps of that work: three times as many as an index of a million projects needs.
 _MOST_STEPS = 100
 
@@ -124,18 +126,27 @@ def _forget_old_runs(run: Run, state: str) -> None:
 
 
 def _merge_words(run: Run, state: str) -> None:
-    """Make searches faster after a run that wrote very many pages. A failure is only a warning."""
-    is_done = state in (runs.COMPLETED, runs.INCOMPLETE)
-    if not is_done or run.ledger.counts["pages_written"] < MANY_PAGES:
+    """Make searches faster after runs that wrote very many pages. A failure is only a warning."""
+    written = run.ledger.counts["pages_written"]
+    if state not in (runs.COMPLETED, runs.INCOMPLETE) or written < FEW_PAGES:
         return
     from pypimirror.catalog.queries.browsing import search
 
     try:
+        with run.catalog.write() as connection:
+            written += marks.read(connection, UNMERGED) or 0
+            marks.write(connection, UNMERGED, written)
+        if written < MANY_PAGES:
+            return
         for step in range(_MOST_STEPS):  # others that write come in between
             with run.catalog.write() as connection:
                 more = search.merge(connection, first=step == 0)
-            if not more or interrupts.is_heard():
+            if interrupts.is_heard():
                 return
+            if not more:
+                break
+        with run.catalog.write() as connection:
+            marks.write(connection, UNMERGED, 0)
     except (errors.SQLAlchemyError, LeaseLostError) as error:
         run.reporter.note("warning", f"searches stay slower than they could be: {error}")
 

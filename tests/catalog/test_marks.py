@@ -37,6 +37,7 @@ EXAMPLES: dict[str, Any] = {
     "replaced": registry.Replaced(3, 1, 2),
     "renderer": 2,
     "root renderer": 3,
+    "pages since words": 49_999,
     "held": Totals(1, 2, 3, 4),
     "resolved locks": {"pylock.projects.toml": 'lock-version = "1.0"'},
     "left to requests": (3, 7),

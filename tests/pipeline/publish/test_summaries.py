@@ -97,10 +97,12 @@ def test_after_very_many_pages_the_index_of_words_is_one_part(
         offer(simulator, f"p{number}", "1.0")
         mirror.sync()
     assert parts(mirror) > 1
-    monkeypatch.setattr(conclude, "MANY_PAGES", 1)
-    offer(simulator, "last", "1.0")
-    mirror.sync()
-    assert parts(mirror) == 1
+    monkeypatch.setattr(conclude, "MANY_PAGES", 8)  # of two runs: each writes two forms of two
+    monkeypatch.setattr(conclude, "FEW_PAGES", 1)
+    for number, merged in enumerate((False, True, False, True)):
+        offer(simulator, f"q{number}", "1.0")
+        mirror.sync()
+        assert (parts(mirror) == 1) is merged
 
 
 @pytest.mark.sqlite
@@ -121,6 +123,7 @@ def test_merging_words_has_a_bound_and_ends_with_a_signal(
 
     monkeypatch.setattr(search, "merge", merge)
     monkeypatch.setattr(conclude, "MANY_PAGES", 1)
+    monkeypatch.setattr(conclude, "FEW_PAGES", 1)
     monkeypatch.setattr(conclude, "_MOST_STEPS", 3)
     monkeypatch.setattr(interrupts, "is_heard", lambda: cancelled)
     mirror = Mirror(tmp_path, simulator)
