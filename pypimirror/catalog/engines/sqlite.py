@@ -53,6 +53,13 @@ class _Raw(sqlite3.Connection):
     def close(self) -> None:
         """Do nothing: the connection is not SQLAlchemy's."""
 
+    def create_function(self, *_args: Any, **_options: Any) -> None:
+        """Do nothing: no statement of ours needs the functions that SQLAlchemy brings.
+
+        It brings them each time that it borrows the connection, and SQLite cannot replace one while
+        a query is read.
+        """
+
     def shut(self) -> None:
         """Close the connection."""
         super().close()
@@ -67,6 +74,8 @@ class SqliteConnection(Connection):
         self.raw = raw
         self._engine = engine
         self._alchemy: sql.Connection | None = None
+        #: Those of `parts` that somebody still reads, or has stopped reading half-way.
+        self._cursors: set[sqlite3.Cursor] = set()
 
     @property
     def alchemy(self) -> sql.Connection:
@@ -82,11 +91,14 @@ class SqliteConnection(Connection):
     def parts(self, text: str, size: int, values: Values = ()) -> Iterator[list[Any]]:
         """Like `rows`, in lists of at most `size` rows."""
         cursor = _do(lambda: self.raw.execute(text, values), text, values)
+        self._cursors.add(cursor)
         try:
             while rows := _do(lambda: cursor.fetchmany(size), text, values):
                 yield rows
         finally:
-            cursor.close()
+            if cursor in self._cursors:
+                self._cursors.remove(cursor)
+                cursor.close()
 
     def run(self, text: str, values: Values = ()) -> int:
         """Execute a statement of this text, and return how many rows it changed."""
@@ -98,6 +110,7 @@ class SqliteConnection(Connection):
 
     def commit(self) -> None:
         """Commit the transaction."""
+        self._end_queries()
         _do(lambda: self.raw.execute("COMMIT"), "COMMIT", ())
 
     def close(self) -> None:
@@ -105,11 +118,21 @@ class SqliteConnection(Connection):
         if self._alchemy is not None:
             self._alchemy.close()
             self._alchemy = None
+        self._end_queries()
         self._engine.take_back(self.raw)
 
     def invalidate(self) -> None:
         """Close the connection for good."""
+        self._end_queries()
         self.raw.shut()
+
+    def _end_queries(self) -> None:
+        """End the queries that nobody has read to the end.
+
+        Else the next transaction would see the state that they see, and could not write.
+        """
+        while self._cursors:
+            self._cursors.pop().close()
 
 
 def _do(action: Callable[[], T], text: str, values: Any) -> T:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
 from pypimirror.catalog.engines import errors, sqlite
 from pypimirror.catalog.engines.sqlite import SqliteFile
@@ -109,6 +109,39 @@ def test_rows_come_in_parts(engine: SqliteFile) -> None:
     with closing(engine.begin(WRITES)) as connection:
         connection.run_many("INSERT INTO numbers (number) VALUES (?)", [(n,) for n in range(5)])
         assert [len(part) for part in connection.parts(NUMBERS, 2)] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("end", ["commit", "close"])
+def test_a_query_that_nobody_reads_to_the_end_ends_with_its_transaction(
+    engine: SqliteFile, end: str
+) -> None:
+    """Else the driver's connection keeps the state that it saw, and may never write again."""
+    with closing(engine.begin(WRITES)) as connection:
+        connection.run("INSERT INTO numbers (number) VALUES (1), (2)")
+        connection.commit()
+    with closing(engine.begin()) as first:
+        left = first.parts(NUMBERS, 1)
+        assert next(left) == [(1,)]
+        if end == "commit":
+            first.commit()
+            assert not first.raw.in_transaction
+    with closing(SqliteFile(engine.file)) as other, closing(other.begin(WRITES)) as another:
+        another.run("INSERT INTO numbers (number) VALUES (3)")
+        another.commit()
+    with closing(engine.begin(WRITES)) as second:
+        assert second.raw is first.raw
+        assert second.rows(NUMBERS) == [(1,), (2,), (3,)]
+    with pytest.raises(ProgrammingError, match="closed cursor"):
+        next(left)
+
+
+def test_sqlalchemy_borrows_a_connection_again_while_a_query_is_read(engine: SqliteFile) -> None:
+    for _ in range(2):
+        with closing(engine.begin(WRITES)) as connection:
+            connection.run("INSERT INTO numbers (word) VALUES ('a'), ('b')")
+            for part in connection.parts(NUMBERS, 1):
+                assert connection.scalar(text("SELECT count(*) FROM numbers")) == 2
+                assert len(part) == 1
 
 
 def test_threads_do_not_borrow_each_others_connection(engine: SqliteFile) -> None:

@@ -173,7 +173,7 @@ def of_digests(
     query = sql.select(columns.digest, columns.found)
     # Bytes cannot be in the list of `among`.
     for chunk in chunks(digests):
-        for digest, found in connection.execute(query.where(columns.digest.in_(chunk))):
+        for digest, found in connection.execute(query.where(columns.digest.in_(chunk))).all():
             yield digest, _decode(found)
 
 
