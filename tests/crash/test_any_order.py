@@ -163,8 +163,8 @@ class Life(RuleBasedStateMachine):
         self.counts["faults"] += answer.get("at") is not None
         # The last commit forgets old runs, when all is done.
         if answer["at"] not in (None, ["commit", ""]):
-            # A directory that cannot be made is a fault of the files below it alone.
-            one_path = answer["at"][0] == "mkdir" and answer["failures"]
+            # A path that cannot be made or replaced is a fault of the files there alone.
+            one_path = answer["at"][0] in ("mkdir", "rename") and answer["failures"]
             assert answer["state"] in ("failed", "refused") or one_path, answer
 
     @rule()
