@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 import msgspec
 
-from pypimirror.catalog.database import Catalog, CatalogError
+from pypimirror.catalog.database import Catalog, CatalogError, catalog_errors
 from pypimirror.catalog.holder import Holder
 from pypimirror.catalog.mapping import sql
 from pypimirror.catalog.mapping.connection import Connection
@@ -245,8 +245,8 @@ RULES: Mapping[str, tuple[_Rule, ...]] = {
 
 @contextmanager
 def opened(catalog: Catalog) -> Iterator[None]:
-    """Check the small tables of a catalog, then act as `reported`."""
-    with reported(catalog.shown, catalog.read):
+    """Check the small tables of a catalog, then act as `reported` and `catalog_errors`."""
+    with catalog_errors(catalog), reported(catalog.shown, catalog.read):
         with catalog.read() as connection:
             look_through(connection, catalog.shown, at_most=SMALL)
         yield

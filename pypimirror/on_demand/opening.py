@@ -20,7 +20,6 @@ from pypimirror.catalog.database import (
     Catalog,
     CatalogError,
     Connection,
-    catalog_errors,
     is_absent,
     sqlite_file,
 )
@@ -74,7 +73,6 @@ def opened(config: Config) -> Iterator[Opened]:
     _make_mirror(config)
     with (
         closing(Catalog.open(config.catalog_url, migrating=False)) as catalog,
-        catalog_errors(catalog),
         damage.opened(catalog),
     ):
         workspace = Workspace(config.directory)

@@ -119,7 +119,6 @@ def _open_mirror(config: Config, make_storage: MakeStorage | None = None) -> Ite
         lock.hold(workspace.private / "lock") as held,
         _catalog_of_its_own(catalog_file),
         closing(Catalog.open(config.catalog_url)) as catalog,
-        catalog_errors(catalog),
         damage.opened(catalog),
         ownership.hold(catalog, workspace, storage, claim=True) as lease,
     ):

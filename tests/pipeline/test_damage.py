@@ -305,6 +305,31 @@ def test_no_row_of_a_large_catalog_makes_a_traceback_or_a_wrong_page(
         assert mirror.faults() == [], name
 
 
+@pytest.mark.parametrize("table", ["files", "runs"])
+def test_every_command_says_that_a_page_of_the_database_is_damaged(
+    room: Mirror, tmp_path: Path, table: str
+) -> None:
+    """Fault: the commands that only read called it a fault of pypimirror, with a traceback."""
+    for name, act in (READING | WORKING).items():
+        mirror = copy(room, tmp_path / name)
+        overwrite(mirror.root / CATALOG, table)
+        said = told(act, mirror)
+        assert said is not None, name
+        assert "malformed" in said or "btreeInitPage" in said, said
+        assert "pypimirror adopt" in said or name == "doctor", said
+
+
+def overwrite(file: Path, table: str) -> None:
+    """Overwrite the first page of a table, as a disk may."""
+    with closing(sqlite3.connect(file)) as connection:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        ((page,),) = connection.execute(query, (table,))
+        ((size,),) = connection.execute("PRAGMA page_size")
+    with file.open("r+b") as opened:
+        opened.seek((page - 1) * size)
+        opened.write(b"\xfe" * size)
+
+
 def test_no_file_leaves_its_page_because_its_row_is_nonsense(
     room: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

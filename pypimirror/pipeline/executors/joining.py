@@ -92,7 +92,6 @@ def join(
     with (
         interrupts.raised(),
         closing(Catalog.open(config.catalog_url, migrating=False)) as catalog,
-        catalog_errors(catalog),
         damage.opened(catalog),
     ):
         workspace = Workspace(config.directory)
