@@ -88,7 +88,7 @@ def fill(config: Config) -> None:
             connection.execute(insert(schema.days), list(_days(time.time())))
             if connection.dialect.name == "postgresql":
                 for table in ("summaries", "dependents", "runs", "failures", "days"):
-                    connection.exec_driver_sql(f"ANALYZE {table}")
+                    connection.run(f"ANALYZE {table}")
     finally:
         catalog.close()
 

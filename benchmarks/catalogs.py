@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -247,14 +246,12 @@ def _fill_sqlite(connection: Connection, table: Table, rows: list[dict[str, Any]
     names = [name for name in rows[0] if name in table.columns]
     places = ", ".join("?" * len(names))
     statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({places})"
-    raw = connection.connection.dbapi_connection
-    assert isinstance(raw, sqlite3.Connection)
-    raw.executemany(statement, ([row[name] for name in names] for row in rows))
+    connection.run_many(statement, [[row[name] for name in names] for row in rows])
 
 
 def _fill_postgresql(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     names = [name for name in rows[0] if name in table.columns]
-    raw: Any = connection.connection.dbapi_connection
+    raw: Any = connection.alchemy.connection.dbapi_connection
     statement = f"COPY {table.name} ({', '.join(names)}) FROM STDIN"
     with raw.cursor() as cursor, cursor.copy(statement) as copy:
         for row in rows:
@@ -265,11 +262,11 @@ def _tidy(connection: Connection) -> None:
     """Update the statistics and the key counters, as normal use would have done."""
     if connection.dialect.name == "postgresql":
         for table in ("projects", "files"):
-            connection.exec_driver_sql(
+            connection.rows(
                 f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), "
                 f"(SELECT max(id) FROM {table}))"
             )
-            connection.exec_driver_sql(f"ANALYZE {table}")
+            connection.run(f"ANALYZE {table}")
 
 
 def size_of(catalog_url: str, private: Path) -> int:
@@ -280,6 +277,6 @@ def size_of(catalog_url: str, private: Path) -> int:
     try:
         with catalog.read() as connection:
             statement = "SELECT pg_database_size(current_database())"
-            return int(connection.exec_driver_sql(statement).scalar_one())
+            return int(connection.rows(statement)[0][0])
     finally:
         catalog.close()

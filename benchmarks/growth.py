@@ -187,8 +187,8 @@ class Bench:
         """Return the rows that the server has read in scans of whole tables, by table."""
         query = "SELECT relname, seq_tup_read FROM pg_stat_user_tables ORDER BY relname"
         with self._catalog() as catalog, catalog.read() as connection:
-            connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
-            return {name: int(rows) for name, rows in connection.exec_driver_sql(query)}
+            connection.rows("SELECT pg_stat_force_next_flush()")
+            return {name: int(rows) for name, rows in connection.rows(query)}
 
     def _change(self, by: int, *command: str) -> Cost:
         """Add a file to each changing project, or remove one, and sync, by a command if given."""

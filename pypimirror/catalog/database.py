@@ -70,9 +70,9 @@ class Catalog:
         # Without this lock, a thread would wait for another one inside the database, which polls or
         # blocks a connection. This lock wakes it up at once.
         self._writing = threading.Lock()
-        # Between processes, SQLite polls, too.
         #: Its file; None if it is not a file of SQLite.
         self.file = engine.file if isinstance(engine, SqliteFile) else None
+        # Between processes, SQLite polls, too.
         self._writer_lock = None if self.file is None else WriterLock(self.file)
         self._turn = nullcontext if self._writer_lock is None else self._writer_lock.taken
 
@@ -307,7 +307,8 @@ def sqlite_file(url: str) -> Path | None:
         parsed = sql.make_url(url)
     except sql.exc.SQLAlchemyError:
         return None  # `Catalog.open` reports the error
-    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+    is_plain = parsed == sql.URL.create("sqlite", database=parsed.database)
+    if not is_plain or parsed.database in (None, "", ":memory:"):
         return None
     return Path(str(parsed.database))
 
@@ -329,9 +330,8 @@ def engine_for(url: str) -> Engine:
     """Return an engine for the database at `url`. It connects later. Raises `SQLAlchemyError`."""
     file = sqlite_file(url)
     if file is not None:
-        if "?" in url:  # "?" in a path is quoted
-            raise sql.exc.ArgumentError("a file of SQLite takes no options after '?'")
         return SqliteFile(file)
+    sql.load()
     from pypimirror.catalog.engines import servers
 
     return servers.make(url)

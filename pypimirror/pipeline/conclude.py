@@ -40,11 +40,11 @@ def as_problem(
     error: PypimirrorError | errors.SQLAlchemyError | OSError, catalog: Catalog
 ) -> Problem:
     """Return the problem that describes an error."""
-    if isinstance(error, errors.SQLAlchemyError):
-        return Problem(Reason.CATALOG, f"catalog {catalog.shown}: {errors.message(error)}")
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return Problem(Reason.DISK, f"{where}{error.strerror or error}. {remedy(error)}")
+    if not isinstance(error, PypimirrorError):
+        return Problem(Reason.CATALOG, f"catalog {catalog.shown}: {errors.message(error)}")
     if (problem := getattr(error, "problem", None)) is not None:
         return problem  # type: ignore[no-any-return]
     causes = (reason for kind, reason in _REASONS.items() if isinstance(error, kind))
@@ -61,7 +61,7 @@ def ended_by(run: Run, error: BaseException) -> tuple[str, str]:
         error = lost
     if isinstance(error, KeyboardInterrupt | Cancelled):
         return runs.CANCELLED, "cancelled"
-    assert isinstance(error, PypimirrorError | errors.SQLAlchemyError | OSError)
+    assert isinstance(error, PypimirrorError | OSError | errors.SQLAlchemyError)
     problem = as_problem(error, run.catalog)
     with catalog_errors(run.catalog):  # the catalog may be on the same full disk
         run.ledger.failed(run.ledger.stage, [problem])

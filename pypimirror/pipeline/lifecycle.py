@@ -317,10 +317,11 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
             run.ledger.failed(Stage.DOWNLOAD, [run.ledger.no_room])
         else:
             state, message = runs.COMPLETED, run.ledger.remark
-    except (KeyboardInterrupt, PypimirrorError, errors.SQLAlchemyError, OSError) as error:
-        if isinstance(error, KeyboardInterrupt | Cancelled):
-            interrupts.heard()
-            run.cancel()
+    except (KeyboardInterrupt, Cancelled) as error:
+        interrupts.heard()
+        run.cancel()
+        state, message = conclude.ended_by(run, error)
+    except (PypimirrorError, errors.SQLAlchemyError, OSError) as error:
         state, message = conclude.ended_by(run, error)
     except MemoryError:
         message = abrupt.OUT_OF_MEMORY

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import OperationalError
 
 import pypimirror.catalog
+from pypimirror.catalog import inspection
 from pypimirror.catalog.database import (
     SCHEMA_REVISION,
     Catalog,
@@ -284,9 +285,23 @@ def test_a_url_that_leads_nowhere_is_an_error_of_the_catalog(url: str) -> None:
         Catalog.open(url)
 
 
-def test_options_of_a_file_are_refused_instead_of_ignored(tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match=r"takes no options after '\?'"):
-        Catalog.open(f"sqlite:///{tmp_path}/catalog.sqlite?timeout=5")
+@pytest.mark.parametrize("way", [Catalog.open, Catalog.open_for_reading, inspection.look])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///c.db?timeout=5",
+        "sqlite://host/c.db",
+        "sqlite+aiosqlite:///c.db",
+        "sqlite://a:b@/c.db",
+    ],
+)
+def test_an_address_that_says_more_than_a_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, way: Callable[[str], Any]
+) -> None:
+    """Else another file than the one that was meant would be made, and be empty."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CatalogError, match="an SQLite file is sqlite:///PATH"):
+        way(url)
     assert list(tmp_path.iterdir()) == []
 
 

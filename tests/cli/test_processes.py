@@ -317,3 +317,33 @@ def test_a_configuration_of_pypi_imports_nothing_heavy(mirror: Mirror) -> None:
 
     assert url == PYPI_SIMPLE_ENDPOINT
     assert not set(modules.split()) & HEAVY
+
+
+CANCELLED = """
+import sys
+from pathlib import Path
+from pypimirror.config.settings import load
+from pypimirror.pipeline.lifecycle import sync
+
+def work(run):
+    raise KeyboardInterrupt
+
+print(sync(load(Path("pypimirror.toml")), (), work, trigger="test").state)
+print("sqlalchemy" in sys.modules)
+"""
+
+
+def test_nothing_slow_is_imported_before_a_run_is_cancelled(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    """Fault: a second Ctrl-C during that import would have left the run open."""
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    done = subprocess.run(
+        [sys.executable, "-c", CANCELLED],
+        cwd=mirror.base,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split()[-2:] == ["cancelled", "False"]

@@ -9,6 +9,7 @@ import sqlalchemy.engine as alchemy_engine
 from sqlalchemy import Connection as Alchemy
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import StaticPool
 
 from pypimirror.catalog.engines.sqlite import BUSY_TIMEOUT, check_library
@@ -135,6 +136,8 @@ def make(url: str) -> AlchemyEngine:
     """Return an engine for the database at `url`. Raises `SQLAlchemyError`."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
+        if parsed != URL.create("sqlite", database=parsed.database):
+            raise ArgumentError("an SQLite file is sqlite:///PATH, without anything else")
         return AlchemyEngine(_in_memory(parsed))
     if parsed.get_backend_name() in ("postgresql", "postgres"):
         # Ignore the driver in the URL: the settings below are for libpq, and only it is tested.

@@ -150,6 +150,7 @@ def _converted(compiled: Compiled, rows: list[Any]) -> list[Sequence[Any]]:
 def _compiled(statement: Statement, dialect: str) -> Compiled:
     if dialect == "sqlite" and (found := _known().statements.get(statement.name)) is not None:
         return found
+    sql.load()
     from pypimirror.catalog.mapping import compiling
 
     return compiling.compile_for(compiling.dialect_of(dialect), statement.build())

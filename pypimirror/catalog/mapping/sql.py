@@ -6,7 +6,25 @@ needs none of it (`mapping.prepared`).
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+
+def load() -> ModuleType:
+    """Import SQLAlchemy, or leave no part of it behind.
+
+    If a signal or a lack of memory ends this import, Python keeps the parts that are ready. With
+    them, the next import succeeds, but of a package that lacks names.
+    """
+    try:
+        import sqlalchemy
+    except BaseException:
+        for name in [each for each in sys.modules if each.partition(".")[0] == "sqlalchemy"]:
+            del sys.modules[name]
+        raise
+    return sqlalchemy
+
 
 if TYPE_CHECKING:
     from sqlalchemy import *  # noqa: F403
@@ -16,7 +34,5 @@ else:
     def __getattr__(name: str) -> Any:
         if name.startswith("__"):  # the import system asks for such names
             raise AttributeError(name)
-        import sqlalchemy
-
-        value = globals()[name] = getattr(sqlalchemy, name)
+        value = globals()[name] = getattr(load(), name)
         return value

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pypimirror.catalog.mapping import sql
+
 if TYPE_CHECKING:
     from pypimirror.catalog.schema import *  # noqa: F403
 else:
@@ -14,6 +16,7 @@ else:
     def __getattr__(name: str) -> Any:
         if name.startswith("__"):  # the import system asks for such names
             raise AttributeError(name)
+        sql.load()
         from pypimirror.catalog import schema
 
         value = globals()[name] = getattr(schema, name)
