@@ -14,7 +14,6 @@ These rules tell whether a holder is alive or dead, as seen from another process
 from __future__ import annotations
 
 import os
-import secrets
 from enum import Enum
 from pathlib import Path
 
@@ -79,7 +78,7 @@ def this_machine() -> Machine:
 def this_process(machine: Machine) -> Holder:
     """Return this process as a holder, with a new token each time."""
     pid = os.getpid()
-    return Holder(machine, pid, _start(pid), secrets.token_hex(8))
+    return Holder(machine, pid, _start(pid), os.urandom(8).hex())
 
 
 def _start(pid: int) -> int:

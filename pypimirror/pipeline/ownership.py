@@ -14,7 +14,7 @@ settles it.
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -163,7 +163,7 @@ def _check(connection: Connection, storage: Storage, address: str, *, claim: boo
     known, mine = marks.read(connection, MIRROR), _identity(storage)
     if known is None and claim:
         if mine is None:
-            mine = secrets.token_hex(16)
+            mine = os.urandom(16).hex()
             _identify(storage, mine)  # in the mirror root first, then in the catalog
         marks.write(connection, MIRROR, mine)
     if known is not None and mine != known:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from email.parser import HeaderParser
 
 from pypimirror.domain.filenames import printable
 from pypimirror.select.patterns import Pattern, pattern
@@ -24,6 +23,8 @@ _ALSO = {"license": ("license-expression", "license")}
 
 def read(document: bytes, fields: Collection[str]) -> dict[str, list[str]]:
     """Return the values of some fields of a core metadata file."""
+    from email.parser import HeaderParser  # few configurations read metadata
+
     head = re.split(rb"\r?\n\r?\n", document, maxsplit=1)[0].decode(errors="replace")
     headers = HeaderParser().parsestr(head)
     return {

@@ -7,14 +7,14 @@ rename that shows it, and the names in a directory after the rename. Nothing her
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
-import functools
 import os
-from collections.abc import Callable
+import sys
 from pathlib import Path
 from typing import Literal, Protocol
+
+_HAS_SYNCFS = sys.platform == "linux"
 
 
 class Durability(Protocol):
@@ -98,15 +98,16 @@ def choose(
     mode: Literal["batch", "file"], directory: Path, catalog: Path | None = None
 ) -> Durability:
     """Return the way that `[mirror] durability` asks for, if this system supports it."""
-    if mode == "batch" and _syncfs() is not None:
+    if mode == "batch" and _HAS_SYNCFS:
         return WholeFileSystem(directory, catalog)
     return FileByFile(catalog)
 
 
 def sync_file_system(path: Path) -> None:
     """Flush the file system of `path`."""
-    syncfs = _syncfs()
-    assert syncfs is not None
+    import ctypes  # slow to import, and a run that finds no change writes nothing
+
+    syncfs = ctypes.CDLL(None, use_errno=True).syncfs
     descriptor = os.open(path, os.O_RDONLY)
     try:
         if syncfs(descriptor) != 0:
@@ -149,8 +150,3 @@ def _full_sync(descriptor: int) -> None:
 
 def _device(path: Path) -> int:
     return os.stat(path).st_dev  # noqa: PTH116 - called for each batch
-
-
-@functools.cache
-def _syncfs() -> Callable[[int], int] | None:
-    return getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)

@@ -22,7 +22,6 @@ This module imports nothing slow, and writes nothing.
 from __future__ import annotations
 
 import os
-import secrets
 
 #: The note of the mirror root.
 NOTE = "generation"
@@ -60,7 +59,7 @@ def is_of(noted: str | None, doubt: str | None, on_disk: str, identity: str) -> 
 
 def after(noted: str | None, on_disk: str) -> str:
     """Return a new generation: a number greater than both, and a new token."""
-    return f"{max(_number(noted), _number(on_disk)) + 1}-{secrets.token_hex(8)}"
+    return f"{max(_number(noted), _number(on_disk)) + 1}-{os.urandom(8).hex()}"
 
 
 def _number(text: str | None) -> int:

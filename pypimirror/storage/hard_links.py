@@ -7,7 +7,6 @@ mirrors would write to the same database under two names, each with its own log.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,8 @@ def part(files: Sequence[Path]) -> None:
     """
     if not files[0].exists() or files[0].stat().st_nlink == 1:
         return
+    import shutil  # it imports compressors, and few mirrors are copied so
+
     for file in reversed(files):
         if file.name.endswith("-shm"):
             file.unlink(missing_ok=True)  # SQLite creates it again from the log

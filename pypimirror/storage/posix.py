@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -57,7 +56,7 @@ class PosixStorage:
         self.changes: Journal | None = None
         # No two processes may use the same name, not even one that was stopped and wakes up: it
         # would show its page with the bytes of another.
-        self._fresh = f"{workspace.staging}/page.{secrets.token_hex(4)}"
+        self._fresh = f"{workspace.staging}/page.{os.urandom(4).hex()}"
         self._numbers = itertools.count()
 
     #: A disk answers at once.

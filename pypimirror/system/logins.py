@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -72,6 +71,8 @@ class KeyringError(Exception):
 
 def keyring_program() -> str:
     """Return the path of `keyring`: on the PATH, else beside this Python; "" if there is none."""
+    import shutil  # it imports compressors, and few logins are in a keyring
+
     return shutil.which("keyring") or shutil.which("keyring", path=_scripts()) or ""
 
 

@@ -27,13 +27,6 @@ def select_record(
     )
 
 
-def read(connection: Connection, query: sql.Select[Any], record: type[R]) -> Iterator[R]:
-    """Stream the records of this class that a query of `select_record` finds."""
-    make: Callable[..., R] = record
-    for row in connection.execute(query):
-        yield make(*row)
-
-
 def read_all(
     connection: Connection, query: Statement, record: type[R], values: Mapping[str, Any]
 ) -> list[R]:
@@ -56,10 +49,3 @@ def read_first(
 ) -> R | None:
     """Return the first record that a query of `select_record` finds, or None."""
     return next(iter(read_all(connection, query, record, values)), None)
-
-
-def first(connection: Connection, query: sql.Select[Any], record: type[R]) -> R | None:
-    """Return the first record that a query of `select_record` finds, or None."""
-    make: Callable[..., R] = record
-    row = connection.execute(query.limit(1)).first()
-    return None if row is None else make(*row)

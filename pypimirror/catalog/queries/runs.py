@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,7 +40,7 @@ def start(
     retry_of: str | None = None,
 ) -> tuple[int, str]:
     """Record a run that began at `now`. Return its id and its name. Names sort by time."""
-    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(3)}"
+    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{os.urandom(3).hex()}"
     here = holder.this_machine()
     values = {
         "name": name,

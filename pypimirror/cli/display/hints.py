@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import sys
 
 NAME = "pypimirror"
@@ -40,9 +39,16 @@ def _typed(program: str, arguments: str) -> str:
 def beside(program: str) -> str:
     """Return a program of this environment, such as Prefect's, as it can be called here."""
     own = os.path.join(os.path.dirname(sys.executable), program)  # noqa: PTH118, PTH120
-    found = shutil.which(program)
+    found = _which(program)
     is_found = found is not None and os.path.realpath(found) == os.path.realpath(own)
     return program if is_found or not os.path.exists(own) else shlex.quote(own)  # noqa: PTH110
+
+
+def _which(program: str) -> str | None:
+    """Return the program that a shell finds by this name."""
+    import shutil  # it imports compressors, and most commands print no command
+
+    return shutil.which(program)
 
 
 def _program() -> str:
@@ -52,7 +58,7 @@ def _program() -> str:
         return f"{shlex.quote(sys.executable)} -m {NAME}"
     if os.path.basename(called) != NAME or os.sep not in called:  # noqa: PTH119
         return NAME
-    found = shutil.which(NAME)
+    found = _which(NAME)
     if found is not None and os.path.realpath(found) == os.path.realpath(called):
         return NAME
     return shlex.quote(called)

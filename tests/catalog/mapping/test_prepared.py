@@ -64,7 +64,7 @@ def test_records_are_those_of_an_ordinary_query(
     wanted = [ids[n] for n in chosen]
     with catalog.read() as connection:
         plain = select(projects).where(projects.c.id.in_(wanted)).order_by(projects.c.id)
-        expected = list(mapper.read(connection, plain, ProjectRecord))
+        expected = [ProjectRecord(*row) for row in connection.execute(plain)]
         found = mapper.read_all(connection, by_id(), ProjectRecord, {"ids": wanted})
         names = {row.name for row in expected}
         again = mapper.read_all(connection, by_name(), ProjectRecord, {"names": names})

@@ -31,6 +31,9 @@ from pypimirror.domain.metadata.requirements import Requirements
 _decode = msgspec.json.Decoder(Requirements).decode
 _decode_versions = msgspec.json.Decoder(tuple[str, ...]).decode
 
+#: Digests in one query.
+_TOGETHER = 20
+
 #: States in which no bytes are here. Then the upstream's announcement says what a file requires.
 _AWAY = DUE | {State.LINKED}
 
@@ -169,12 +172,20 @@ def of_digests(
     connection: Connection, digests: Iterable[bytes]
 ) -> Iterator[tuple[bytes, Requirements]]:
     """Yield the stored requirements under these keys."""
-    columns = tables.requirements.c
-    query = sql.select(columns.digest, columns.found)
-    # Bytes cannot be in the list of `among`.
-    for chunk in chunks(digests):
-        for digest, found in connection.execute(query.where(columns.digest.in_(chunk))).all():
+    for chunk in chunks(digests, _TOGETHER):
+        padded = chunk + chunk[:1] * (_TOGETHER - len(chunk))
+        values = {f"digest{number}": digest for number, digest in enumerate(padded)}
+        for digest, found in prepared.rows(connection, _of_digests(), values):
             yield digest, _decode(found)
+
+
+@statement
+def _of_digests() -> sql.Select[Any]:
+    columns = tables.requirements.c
+    # Bytes cannot be in the list of `among`.
+    names = (f"digest{number}" for number in range(_TOGETHER))
+    wanted: list[sql.BindParameter[bytes]] = [sql.bindparam(name) for name in names]
+    return sql.select(columns.digest, columns.found).where(columns.digest.in_(wanted))
 
 
 def forget_unused(connection: Connection) -> None:
