@@ -33,6 +33,9 @@ OLDEST_SQLITE = (3, 35)
 #: Works if an SQLite has JSON functions. They are optional before 3.38.
 _NEEDS_JSON = "SELECT 1 FROM json_each('[]')"
 
+#: Statements that each connection keeps prepared: a sync and what is asked for beside it.
+_TEXTS = 300
+
 #: Connections that stay open for the next transactions.
 _MOST_IDLE = 5
 
@@ -70,9 +73,10 @@ class SqliteConnection(Connection):
 
     dialect = SQLITE
 
-    def __init__(self, engine: SqliteFile, raw: _Raw) -> None:
+    def __init__(self, engine: SqliteFile, raw: _Raw, home: list[_Raw]) -> None:
         self.raw = raw
         self._engine = engine
+        self._home: list[_Raw] | None = home
         self._alchemy: sql.Connection | None = None
         #: Those of `parts` that somebody still reads, or has stopped reading half-way.
         self._cursors: set[sqlite3.Cursor] = set()
@@ -119,7 +123,9 @@ class SqliteConnection(Connection):
             self._alchemy.close()
             self._alchemy = None
         self._end_queries()
-        self._engine.take_back(self.raw)
+        if (home := self._home) is not None:
+            self._home = None
+            self._engine.take_back(self.raw, home)
 
     def invalidate(self) -> None:
         """Close the connection for good."""
@@ -150,10 +156,10 @@ class SqliteFile(Engine):
     dialect = SQLITE
 
     def __init__(self, file: Path) -> None:
-        self.file = file
-        self.url = f"sqlite:///{quote(str(file))}"
+        self.file = file.absolute()
+        self.url = f"sqlite:///{quote(str(self.file))}"
         self.shown = f"sqlite:///{file}"
-        self._idle: list[_Raw] = []
+        self._idle: list[_Raw] = []  #: a new list after each `close`
         self._lending = threading.Lock()
         self._lent: _Raw | None = None
 
@@ -162,9 +168,10 @@ class SqliteFile(Engine):
         return _do(lambda: self._begin(mode), "BEGIN", ())
 
     def _begin(self, mode: Mode) -> SqliteConnection:
+        home = self._idle
         try:
             # A commit makes the caches of all other connections useless: the last one used is best.
-            raw = self._idle.pop()
+            raw = home.pop()
         except IndexError:
             raw = self._open()
         try:
@@ -172,7 +179,7 @@ class SqliteFile(Engine):
         except BaseException:
             raw.shut()
             raise
-        return SqliteConnection(self, raw)
+        return SqliteConnection(self, raw, home)
 
     def _open(self) -> _Raw:
         raw = _connect(str(self.file), BUSY_TIMEOUT)
@@ -188,16 +195,19 @@ class SqliteFile(Engine):
             raise
         return raw
 
-    def take_back(self, raw: _Raw) -> None:
-        """Roll back what is not committed, and keep the connection for another transaction."""
+    def take_back(self, raw: _Raw, home: list[_Raw]) -> None:
+        """Roll back what is not committed, and keep the connection for another transaction.
+
+        `home` is where it is kept, unless the engine was closed in the meantime.
+        """
         try:
             if raw.in_transaction:
                 raw.execute("ROLLBACK")
         except sqlite3.Error:  # it was invalidated, or is broken
             raw.shut()
             return
-        if self._is_kept(raw):
-            self._idle.append(raw)
+        if home is self._idle and self._is_kept(raw):
+            home.append(raw)
         else:
             raw.shut()
 
@@ -205,9 +215,10 @@ class SqliteFile(Engine):
         return len(self._idle) < _MOST_IDLE
 
     def close(self) -> None:
-        """Close the connections that are not in use."""
-        while self._idle:
-            self._idle.pop().shut()
+        """Close the connections that are not in use, and others when they are given back."""
+        idle, self._idle = self._idle, []
+        for raw in idle:
+            raw.shut()
 
     def lend(self, raw: _Raw) -> sql.Connection:
         """Return a connection of SQLAlchemy that borrows one of ours."""
@@ -244,18 +255,22 @@ class SqliteReader(SqliteFile):
         self._keeping = keeping
 
     def _open(self) -> _Raw:
-        uri = f"{self.file.absolute().as_uri()}?mode=ro"
+        uri = f"{self.file.as_uri()}?mode=ro"
         raw = _connect(uri, self._timeout, uri=True)
         try:
-            raw.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.OperationalError:
+            try:
+                raw.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            except sqlite3.OperationalError:
+                log = self.file.with_name(f"{self.file.name}-wal")
+                if log.exists() and log.stat().st_size:
+                    raise
+                raw.shut()
+                raw = _connect(f"{uri}&immutable=1", self._timeout, uri=True)
+                raw.is_unchanging = True
+            check_library(raw)
+        except BaseException:
             raw.shut()
-            log = self.file.with_name(f"{self.file.name}-wal")
-            if log.exists() and log.stat().st_size:
-                raise
-            raw = _connect(f"{uri}&immutable=1", self._timeout, uri=True)
-            raw.is_unchanging = True
-        check_library(raw)
+            raise
         return raw
 
     def _is_kept(self, raw: _Raw) -> bool:
@@ -267,6 +282,7 @@ def _connect(name: str, timeout: float, *, uri: bool = False) -> _Raw:
         name,
         timeout=timeout,
         uri=uri,
+        cached_statements=_TEXTS,
         factory=_Raw,
         isolation_level=None,  # transactions begin and end here, not in the driver
         check_same_thread=False,

@@ -74,6 +74,35 @@ def test_a_connection_that_failed_for_good_is_not_used_again(engine: SqliteFile)
         assert second.rows(NUMBERS) == []
 
 
+def test_a_connection_that_is_given_back_twice_is_kept_once(engine: SqliteFile) -> None:
+    """Else two transactions would share it."""
+    connection = engine.begin()
+    connection.close()
+    connection.close()
+    with closing(engine.begin()) as first, closing(engine.begin()) as second:
+        assert first.raw is not second.raw
+
+
+def test_a_connection_in_use_is_closed_when_it_is_given_back(engine: SqliteFile) -> None:
+    connection = engine.begin()
+    engine.close()
+    connection.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.raw.execute("SELECT 1")
+    assert numbers(engine) == []  # it can be used again
+
+
+def test_a_relative_path_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with closing(SqliteFile(Path("c.sqlite"))) as engine:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir("elsewhere")
+        engine.begin().close()
+    assert (tmp_path / "c.sqlite").exists() and list((tmp_path / "elsewhere").iterdir()) == []
+
+
 @pytest.mark.parametrize("by", ["the driver", "SQLAlchemy"])
 def test_errors_are_the_same_whoever_executes(engine: SqliteFile, by: str) -> None:
     statement = "INSERT INTO numbers (word) VALUES ('a'), ('a')"
