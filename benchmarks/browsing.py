@@ -70,7 +70,7 @@ def fill(config: Config) -> None:
     try:
         with catalog.read() as connection:
             done = select(schema.runs.c.id).where(schema.runs.c.name == _run_name(0))
-            if connection.scalar(done) is not None:
+            if connection.alchemy.scalar(done) is not None:
                 return
             first = 1 + queries.highest_id(connection)
             known = connection.execute(select(schema.projects.c.id, schema.projects.c.name))
@@ -81,7 +81,9 @@ def fill(config: Config) -> None:
             _place(catalog, config, first + position, name_of(size, number), size)
         with catalog.write() as connection:
             connection.execute(insert(schema.runs), list(_runs(time.time())))
-            last = connection.scalar(select(schema.runs.c.id).order_by(schema.runs.c.id.desc()))
+            last = connection.alchemy.scalar(
+                select(schema.runs.c.id).order_by(schema.runs.c.id.desc())
+            )
             assert last is not None
             connection.execute(insert(schema.failures), list(_failures(last)))
             connection.execute(delete(schema.days))

@@ -140,7 +140,7 @@ class Synthetic:
         try:
             with catalog.read() as connection:
                 project = 1 + queries.highest_id(connection)
-                first = 1 + (connection.scalar(select(func.max(schema.files.c.id))) or 0)
+                first = 1 + (connection.alchemy.scalar(select(func.max(schema.files.c.id))) or 0)
             rows = self.project_rows(Selection(config).digest, project)
             fill(catalog, schema.projects, rows)
             fill(catalog, schema.files, self.file_rows(base, first, project))

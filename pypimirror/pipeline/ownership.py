@@ -153,7 +153,9 @@ def _is_inside(catalog: Catalog, storage: Storage, workspace: Workspace) -> bool
     """
     if storage.directory is None or catalog.engine.dialect.name != "sqlite":
         return False
-    return catalog.file is None or workspace.private.absolute() in catalog.file.parents  # None: in memory
+    return (
+        catalog.file is None or workspace.private.absolute() in catalog.file.parents
+    )  # None: in memory
 
 
 def _check(connection: Connection, storage: Storage, address: str, *, claim: bool) -> None:

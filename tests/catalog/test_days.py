@@ -112,7 +112,7 @@ def test_two_years_are_kept_also_after_a_clock_was_ahead(catalog: Catalog, ahead
         connection.execute(insert(schema.days), past + future)
         days.note(connection, NOTHING)
         count = select(func.count()).select_from(schema.days)
-        assert connection.scalar(count) == KEPT
+        assert connection.alchemy.scalar(count) == KEPT
         assert [each.day for each in days.last(connection, 3, time.time())] == [
             *range(today() - 2, today() + 1)
         ]

@@ -118,7 +118,7 @@ def _wait_for_claim(run: Run, forked: _Forked) -> None:
     """Wait until a worker has claimed something, or has ended: else the other may take it all."""
     while not select.select([forked.reader], [], [], 0.005)[0]:
         with run.catalog.read() as connection:
-            if connection.scalar(text("SELECT count(*) FROM claims")):
+            if connection.alchemy.scalar(text("SELECT count(*) FROM claims")):
                 return
 
 

@@ -75,14 +75,6 @@ class Connection(ABC):
         """Execute a statement of SQLAlchemy."""
         return self.alchemy.execute(statement, values)
 
-    def scalar(self, statement: sql.Executable, values: Any = None) -> Any:
-        """Return the first value of the first row that a query of SQLAlchemy finds, or None."""
-        return self.alchemy.scalar(statement, values)
-
-    def scalars(self, statement: sql.Executable, values: Any = None) -> sql.ScalarResult[Any]:
-        """Return the first value of each row that a query of SQLAlchemy finds."""
-        return self.alchemy.scalars(statement, values)
-
 
 class Engine(ABC):
     """Makes connections to one database."""

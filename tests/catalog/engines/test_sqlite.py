@@ -38,7 +38,7 @@ def test_sqlalchemy_and_the_driver_share_a_transaction(engine: SqliteFile) -> No
     with closing(engine.begin(WRITES)) as connection:
         connection.run("INSERT INTO numbers (number) VALUES (?)", (1,))
         connection.execute(text("INSERT INTO numbers (number) VALUES (:n)"), {"n": 2})
-        assert connection.scalars(text(NUMBERS)).all() == [1, 2]
+        assert connection.alchemy.scalars(text(NUMBERS)).all() == [1, 2]
         assert connection.rows(NUMBERS) == [(1,), (2,)]
         assert numbers(engine) == []
         connection.commit()
@@ -169,7 +169,7 @@ def test_sqlalchemy_borrows_a_connection_again_while_a_query_is_read(engine: Sql
         with closing(engine.begin(WRITES)) as connection:
             connection.run("INSERT INTO numbers (word) VALUES ('a'), ('b')")
             for part in connection.parts(NUMBERS, 1):
-                assert connection.scalar(text("SELECT count(*) FROM numbers")) == 2
+                assert connection.alchemy.scalar(text("SELECT count(*) FROM numbers")) == 2
                 assert len(part) == 1
 
 
@@ -183,7 +183,7 @@ def test_threads_do_not_borrow_each_others_connection(engine: SqliteFile) -> Non
             together.wait(30)
             connection.run("CREATE TEMP TABLE mine (number INTEGER)")
             connection.execute(text("INSERT INTO mine VALUES (:n)"), {"n": number})
-            seen[number] = list(connection.scalars(text("SELECT number FROM mine")))
+            seen[number] = list(connection.alchemy.scalars(text("SELECT number FROM mine")))
 
     threads = [threading.Thread(target=read, args=(number,)) for number in range(4)]
     for thread in threads:

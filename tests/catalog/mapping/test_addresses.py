@@ -43,7 +43,7 @@ def test_a_name_is_not_kept_twice(catalog: Catalog) -> None:
     with catalog.write() as connection:
         project = add_project(connection, "six")
         add_file(connection, project, "six-1.0.zip", url=f"{ROOT}/six-1.0.zip")
-        kept = connection.scalar(text("SELECT url FROM files"))
+        kept = connection.alchemy.scalar(text("SELECT url FROM files"))
         assert kept == f"{ROOT}/ " == shortened({"url": f"{ROOT}/a", "filename": "a"})
 
 
