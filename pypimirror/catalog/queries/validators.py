@@ -1,4 +1,6 @@
-"""What a sync needs to begin early, read without SQLAlchemy, whose import takes long.
+"""What a sync needs to begin early, read by nothing but the driver.
+
+The rest of the catalog takes 0.007 s to import, and meanwhile the upstream can already answer.
 
 These are the validators of the upstreams' lists, and whether clients have asked for anything
 (`pypimirror.cli.early_sync`). A run reads them again.
