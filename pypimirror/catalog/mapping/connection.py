@@ -72,7 +72,9 @@ class Connection(ABC):
     def execute(
         self, statement: sql.Executable, values: Any = None
     ) -> sql.CursorResult[*tuple[Any, ...]]:
-        """Execute a statement of SQLAlchemy."""
+        """Execute a statement of SQLAlchemy. Read all rows of its result, or close it: only the
+        queries of `parts` end with the transaction.
+        """
         return self.alchemy.execute(statement, values)
 
 
