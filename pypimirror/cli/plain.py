@@ -1,8 +1,8 @@
-"""`sync` and `verify` with the options that schedules use, read without typer.
+"""`sync`, `verify` and `status` with the options that schedules use, read without typer.
 
-Nearly all runs have such a command line, and most of them find nothing to do. Importing typer would
-take a fifth of their time. typer reads every other command line, including wrong ones. A test
-compares both readings.
+Nearly all runs have such a command line, and most of them find nothing to do. typer, and pydantic
+that it imports to read options, would take more than a third of their time. typer reads every other
+command line, including wrong ones. A test compares both readings.
 """
 
 from __future__ import annotations
@@ -16,16 +16,24 @@ from pypimirror.config.settings import Config, load
 from pypimirror.domain.errors import PypimirrorError
 
 _ALL = {"--json": "as_json", "--quiet": "quiet", "-q": "quiet"}
-_FLAGS = {"sync": {**_ALL, "--inline": "inline"}, "verify": {**_ALL, "--quick": "quick"}}
+_FLAGS = {
+    "sync": {**_ALL, "--inline": "inline"},
+    "verify": {**_ALL, "--quick": "quick"},
+    "status": {**_ALL, "--plot": "plot"},
+}
 
 
-def command(arguments: Sequence[str]) -> Callable[[], int] | None:
+def command(arguments: Sequence[str]) -> Callable[[], object] | None:
     """Return a function that does the command; None if typer must read it."""
     asked = options(arguments)
     if asked is None:
         return None
     if "config" in asked:
         asked["config"] = Path(asked["config"])
+    if arguments[0] == "status":
+        from pypimirror.cli.actions import history
+
+        return lambda: history.perform_status(**asked)
     if arguments[0] == "sync":
         if asked.get("inline") or prefect_api() is None:
             asked["settings"] = _begin_sync(asked.get("config"))
@@ -68,7 +76,7 @@ def _config(file: Path | None) -> Config | None:
 
 
 def options(arguments: Sequence[str]) -> dict[str, Any] | None:
-    """Return the options of `sync` or `verify` by parameter name; None if typer must read them."""
+    """Return the options of a command by parameter name; None if typer must read them."""
     if not arguments or arguments[0] not in _FLAGS:
         return None
     flags = _FLAGS[arguments[0]]

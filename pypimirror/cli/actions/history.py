@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import cast
 
 from packaging.utils import canonicalize_name
@@ -22,10 +23,10 @@ from pypimirror.catalog.records import AskedRecord, FileRecord, ProjectRecord, R
 from pypimirror.catalog.states import COMPLETED, DENIED, RUNNING, word
 from pypimirror.cli.display import dependencies, hints, proofs, show, table, workers
 from pypimirror.cli.display.amounts import amount, when
-from pypimirror.cli.display.output import escape, out, print_json
+from pypimirror.cli.display.output import escape, out, print_json, set_up_logging
 from pypimirror.cli.display.table import Column
 from pypimirror.cli.errors import no_mirror
-from pypimirror.config.settings import Config, ConfigError
+from pypimirror.config.settings import Config, ConfigError, load
 from pypimirror.domain import documents
 from pypimirror.domain.durations import parse_duration
 from pypimirror.domain.model import ProjectName, Stage
@@ -56,6 +57,20 @@ def open_catalog(config: Config) -> Iterator[Catalog]:
     catalog = Catalog.open(config.catalog_url, reading=True)
     with closing(catalog), damage.opened(catalog):
         yield catalog
+
+
+def perform_status(
+    projects: Sequence[str] = (),
+    *,
+    plot: bool = False,
+    config: Path | None = None,
+    as_json: bool = False,
+    verbose: int = 0,
+    quiet: bool = False,
+) -> None:
+    """Do what `pypimirror status` is asked for."""
+    set_up_logging(verbose, quiet)
+    status(load(config), projects, as_json=as_json, plot=plot)
 
 
 def status(config: Config, names: Sequence[str], *, as_json: bool, plot: bool = False) -> None:

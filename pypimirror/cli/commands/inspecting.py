@@ -37,8 +37,9 @@ def status(
     """Show what the mirror holds, what is still to do, and how the last run ended."""
     from pypimirror.cli.actions import history
 
-    set_up_logging(verbose, quiet)
-    history.status(load(config), projects or [], as_json=as_json, plot=plot)
+    history.perform_status(
+        projects or (), plot=plot, config=config, as_json=as_json, verbose=verbose, quiet=quiet
+    )
 
 
 @runs_app.callback(invoke_without_command=True)
