@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pypimirror.cli import main
+from pypimirror.system import children
 from tests.mirror import Mirror
 from tests.simulator import Simulator
 
@@ -76,3 +77,18 @@ def start(tmp_path: Path) -> Start:
         )
 
     return start
+
+
+@pytest.fixture(autouse=True)
+def no_early_child() -> Iterator[None]:
+    """A child that begins before its command is known to need it is none of another test's."""
+    _end_early_children()
+    yield
+    _end_early_children()
+
+
+def _end_early_children() -> None:
+    for module in list(children._early):
+        if (child := children.take_early(module)) is not None:
+            child.kill()
+            child.wait()

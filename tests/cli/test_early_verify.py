@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -18,15 +17,6 @@ from tests.mirror import Mirror, offer, reasons
 from tests.simulator import Simulator
 
 MODULE = "pypimirror.verify.hash_worker"
-
-
-@pytest.fixture(autouse=True)
-def forgotten() -> Iterator[None]:
-    """No child is left for other tests."""
-    yield
-    if (child := children.take_early(MODULE)) is not None:
-        child.kill()
-        child.wait()
 
 
 def begin(mirror: Mirror) -> None:

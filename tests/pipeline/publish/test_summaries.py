@@ -99,10 +99,19 @@ def test_after_very_many_pages_the_index_of_words_is_one_part(
     assert parts(mirror) > 1
     monkeypatch.setattr(conclude, "MANY_PAGES", 8)  # of two runs: each writes two forms of two
     monkeypatch.setattr(conclude, "FEW_PAGES", 1)
-    for number, merged in enumerate((False, True, False, True)):
+    real, merged = search.merge, []
+
+    def merge(connection: Connection, *, first: bool) -> bool:
+        merged.append(first)
+        return real(connection, first=first)
+
+    monkeypatch.setattr(search, "merge", merge)
+    for number, is_due in enumerate((False, True, False, True)):
         offer(simulator, f"q{number}", "1.0")
         mirror.sync()
-        assert (parts(mirror) == 1) is merged
+        assert bool(merged) is is_due  # SQLite may merge some by itself, too
+        assert not is_due or parts(mirror) == 1
+        merged.clear()
 
 
 @pytest.mark.sqlite
