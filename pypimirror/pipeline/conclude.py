@@ -141,10 +141,10 @@ def _merge_words(run: Run, state: str) -> None:
         for step in range(_MOST_STEPS):  # others that write come in between
             with run.catalog.write() as connection:
                 more = search.merge(connection, first=step == 0)
-            if interrupts.is_heard():
-                return
             if not more:
                 break
+            if interrupts.is_heard():
+                return
         with run.catalog.write() as connection:
             marks.write(connection, UNMERGED, 0)
     except (errors.SQLAlchemyError, LeaseLostError) as error:
