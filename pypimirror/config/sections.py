@@ -85,8 +85,9 @@ class MirrorSection(Model):
     )
     catalog: str = Field(
         "sqlite",
-        description="`sqlite` for a file in the mirror's private directory, or any SQLAlchemy URL. "
-        "An SQLite file must not be anywhere else in the mirror root, because that is served.",
+        description="`sqlite` for a file in the mirror's private directory, or an SQLAlchemy URL. "
+        "That of an SQLite file is `sqlite:///PATH`, without a host, login, driver or options. "
+        "The file must not be anywhere else in the mirror root, because that is served.",
     )
     layout: Literal["project", "pypi"] = Field(
         "project",
