@@ -172,7 +172,8 @@ def test_status_of_a_project_says_level_algorithm_source_and_time(
     for file, text in zip(held, texts, strict=True):
         (line,) = [line for line in lines if file.filename in line]
         assert text in line
-        assert time.strftime("%Y-%m-%d %H:", time.localtime()) in line
+        at = time.localtime(proofs[file.filename]["at"])
+        assert time.strftime("%Y-%m-%d %H:", at) in line
 
 
 def test_a_check_moves_the_time_of_the_proof(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from datetime import date, timedelta
 from html.parser import HTMLParser
 from typing import Any
 
@@ -19,6 +20,9 @@ from tests.cli.test_documents import check
 from tests.mirror import Mirror, offer
 from tests.serve.pages.conftest import Ask
 from tests.simulator import Corrupt, Simulator, Status
+
+#: The ages of the days behind `failed`, in days. How many months they touch depends on today.
+AGES = (1, 2, 5, 40, 70)
 
 SCRIPT = "<script>alert(1)</script>\"'&"
 
@@ -64,7 +68,7 @@ def failed(mirror: Mirror, simulator: Simulator) -> str:
     name = mirror.sync().run
     today = int(time.time() // DAY)
     (row,) = mirror.query("SELECT * FROM days")
-    for ago in (1, 2, 5, 40, 70):
+    for ago in AGES:
         past = dict(row) | {"day": today - ago, "free": row["free"] + ago * 10**9}
         names, places = ", ".join(past), ", ".join("?" * len(past))
         mirror.query(f"INSERT INTO days ({names}) VALUES ({places})", *past.values())
@@ -108,9 +112,12 @@ def test_no_attribute_needs_what_the_policy_forbids(failed: str, ask: Ask) -> No
 def test_the_json_is_what_its_schema_says(failed: str, ask: Ask, site: Site) -> None:
     made = ask("/status.json")
     assert made.head.content_type == "application/json"
-    check("status-page", json.loads(made.body))
-    assert len(json.loads(made.body)["days"]) == 4
-    assert len(json.loads(made.body)["months"]) == 3
+    document = json.loads(made.body)
+    check("status-page", document)
+    assert len(document["days"]) == 4
+    today = date.fromisoformat(document["days"][-1]["day"])
+    touched = {(today - timedelta(days=ago)).isoformat()[:7] for ago in (0, *AGES)}
+    assert [each["day"][:7] for each in document["months"]] == sorted(touched)
 
 
 def test_a_run_has_a_page_with_its_stages_and_files(failed: str, ask: Ask) -> None:
