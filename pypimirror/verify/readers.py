@@ -286,7 +286,6 @@ class _Child:
             if not self._is_killed:
                 self.kill()
                 self.wait(time.monotonic() + children.GRACE)
-                self._words.join(children.GRACE)
                 ended = f"ended with status {self._process.returncode}"
                 log_note(Note("warning", f"worker {self._process.pid} {ended}"))
             return None
@@ -298,9 +297,13 @@ class _Child:
             self._process.kill()
 
     def wait(self, deadline: float) -> None:
-        """Wait for its end, but not longer than until `deadline` (monotonic seconds)."""
+        """Wait until it has ended and all that it printed is in the log.
+
+        Not longer than until `deadline` (monotonic seconds).
+        """
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(max(0.0, deadline - time.monotonic()))
+        self._words.join(max(0.0, deadline - time.monotonic()))
 
 
 def _is_untouched(path: str, root: str, ahead: Ahead) -> bool:

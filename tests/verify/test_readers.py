@@ -230,7 +230,8 @@ def test_what_a_child_prints_is_logged_and_disturbs_nothing(
     (tmp_path / "file").write_bytes(b"x")
     found = read_all(job(number, tmp_path / "file") for number in range(100))
     assert {result.digests["sha256"] for result in found.values()} == {sha256(b"x")}
-    assert "x of 1" in caplog.text and "x of 2" in caplog.text
+    for stream in ("x of 1", "x of 2"):
+        assert caplog.text.count(stream) >= 500, "some would be logged after the end"
 
 
 def test_a_child_that_cannot_understand_its_input_ends() -> None:

@@ -243,11 +243,17 @@ def _at_most(seconds: float) -> Iterator[None]:
     def stop(_number: int, _frame: object) -> None:
         raise _TooLongError
 
-    before = signal.signal(signal.SIGPROF, stop)
-    # Again and again: an error that is raised in a finalizer or a callback is lost.
+    def report(lost: sys.UnraisableHookArgs) -> None:
+        if lost.exc_type is not _TooLongError:
+            hook(lost)
+
+    before, hook = signal.signal(signal.SIGPROF, stop), sys.unraisablehook
+    # Again and again, and without a report: in a finalizer or a callback, the error is lost.
+    sys.unraisablehook = report
     signal.setitimer(signal.ITIMER_PROF, seconds, 1.0)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
+        sys.unraisablehook = hook

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import sys
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -379,6 +380,36 @@ def test_a_long_or_deep_description_is_cut(kind: str) -> None:
 def test_a_description_that_takes_too_long_is_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pypimirror.serve.pages.about.PATIENCE", 0.000_001)
     assert described("*a* `b`_\n" * 20_000, "text/x-rst").startswith("<pre>")
+
+
+def test_nothing_is_said_when_the_time_is_over_in_a_finalizer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python loses an error that is raised there, and would report it. The next one counts."""
+    reported: list[sys.UnraisableHookArgs] = []
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
+
+    class Slow:
+        def __del__(self) -> None:
+            ended.append(True)
+            while True:
+                pass
+
+    ended: list[bool] = []
+    with pytest.raises(about._TooLongError), about._at_most(0.01):
+        Slow()
+        ended.append(False)
+        while True:
+            pass
+    assert ended == [True, False] and not reported
+
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError
+
+    with about._at_most(60):
+        Broken()
+    assert [each.exc_type for each in reported] == [ValueError]
 
 
 def test_only_addresses_of_the_web_become_links() -> None:
