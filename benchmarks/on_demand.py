@@ -28,7 +28,7 @@ import uv
 from benchmarks import corpus, measure, proxies, requester, tools
 from benchmarks.__main__ import RESULTS, working_directory
 from benchmarks.archives import make_wheel
-from benchmarks.proxies import DEVPI, DIRECT, OURS, PLAIN, PROXPI, Proxy, Running
+from benchmarks.proxies import DEVPI, DIRECT, OURS, PROXPI, Proxy, Running
 from benchmarks.report import columns
 from benchmarks.rounds import tell
 from benchmarks.upstream import Server
@@ -39,6 +39,7 @@ from tests.simulator.directory import parse_sdist, parse_wheel, read_metadata
 DELAY = 0.02
 RATE = 125_000_000  #: bytes a second of an answer of the upstream
 OLDER = 60  #: releases of each project that are on its page, and that nobody asks for
+_IDLE = 3  #: seconds without work after which a server has settled
 LARGE = "large"  #: the project with the large file
 JSON = "application/vnd.pypi.simple.v1+json"
 
@@ -151,6 +152,15 @@ def wait_placed(pages: Path, names: list[str]) -> None:
         time.sleep(0.1)
 
 
+def wait_idle(server: int) -> None:
+    """Wait until a server has done nothing for as long as a file counts as just changed."""
+    idle, before = 0, measure.cpu_of(measure.tree(server))
+    while idle < _IDLE:
+        time.sleep(1)
+        now = measure.cpu_of(measure.tree(server))
+        idle, before = (0 if now - before > 0.01 else idle + 1), now
+
+
 def trial(
     proxy: Proxy, home: Path, upstream: str, names: list[str], options: argparse.Namespace
 ) -> Iterator[tuple[str, str, float]]:
@@ -165,15 +175,11 @@ def trial(
                 for project in names:
                     urlopen(newest(running.url, project)).close()
                 wait_placed(home / "mirror" / "simple", names)
+                wait_idle(running.pid)
             yield from repeated(proxy.name, running, names, options.requests)
         yield proxy.name, BIG, download(newest(running.url, LARGE), options.size)
         if running.pid:
             yield proxy.name, MEMORY, largest(running.pid)
-        if proxy.name == OURS:
-            wait_placed(home / "mirror" / "simple", [*names, LARGE])
-    if proxy.name == OURS:
-        with proxies.plain(home, upstream) as running:
-            yield from repeated(PLAIN, running, names, options.requests)
 
 
 def repeated(
@@ -195,8 +201,7 @@ def median(values: Values, name: str, of: str) -> float | None:
 
 
 #: What is compared, with whom, the goal, and whether more is better. What a hit costs more than
-#: without on demand, `benchmarks.serving` measures with the same pages: here, a page without on
-#: demand lists only what is held.
+#: without on demand, `benchmarks.hits` measures.
 GOALS = (
     ("cold install against direct", COLD, DIRECT, 1.15, False),
     ("cold install against devpi-server", COLD, DEVPI, 1.0, False),

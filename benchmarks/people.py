@@ -32,7 +32,7 @@ from urllib.parse import urlsplit
 
 from benchmarks import corpus, measure, proxies, tools
 from benchmarks.__main__ import RESULTS, working_directory
-from benchmarks.report import columns
+from benchmarks.report import columns, likely
 from benchmarks.rounds import tell
 from benchmarks.serving import SHAPE, Tree, load, serving
 from benchmarks.upstream import Server
@@ -180,10 +180,7 @@ def report(
     shares = [beside.pages for _, beside in pairs]
     clicks = sorted(seconds for person in people for seconds in person.seconds)
     failed = sum(person.failed for person in people)
-    # So many of the sorted values around the median hold the true one in 95 of 100 measurements.
-    away = 0.98 * math.sqrt(len(ratios))
-    low = ratios[max(0, math.floor(len(ratios) / 2 - away))]
-    high = ratios[min(len(ratios) - 1, math.ceil(len(ratios) / 2 + away))]
+    low, high = likely(ratios)
     server, making = (f"{seconds * 1e3:.1f}" for seconds in each)
     rows = [
         ("simple API with people, against without", f"{statistics.median(ratios):.3f} x"),

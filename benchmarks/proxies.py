@@ -69,7 +69,7 @@ def direct(home: Path, upstream: str) -> Iterator[Running]:  # noqa: ARG001
 
 
 def _configure(home: Path, upstream: str, projects: list[str]) -> Path:
-    config = home / "pypimirror.toml"
+    config = home / ("pypimirror.toml" if projects else "plain.toml")
     config.write_text(
         f'[[upstream]]\nname = "upstream"\nurl = {json.dumps(upstream)}\n'
         f'[on_demand]\nprojects = {json.dumps(projects)}\nfresh = "{_LONG}s"\n'
@@ -79,25 +79,23 @@ def _configure(home: Path, upstream: str, projects: list[str]) -> Path:
 
 
 @contextmanager
-def _serve(home: Path, upstream: str, projects: list[str]) -> Iterator[Running]:
+def serving(
+    home: Path, upstream: str, projects: list[str], processes: int = 0
+) -> Iterator[Running]:
+    """Serve a directory, on demand if there are projects. 0 processes: the default number."""
     port = free_port()
     config = _configure(home, upstream, projects)
     command = [sys.executable, "-m", "pypimirror", "serve", "--config", str(config)]
-    with _running([*command, "--port", str(port)], port, home, PYTHONPATH=str(tools.ROOT)) as pid:
+    more = {"PYPIMIRROR_SERVE__PROCESSES": str(processes)} if processes else {}
+    more["PYTHONPATH"] = str(tools.ROOT)
+    with _running([*command, "--port", str(port)], port, home, **more) as pid:
         yield Running(f"http://{HOST}:{port}/simple/", pid)
 
 
 @contextmanager
 def pypimirror(home: Path, upstream: str) -> Iterator[Running]:
     """Serve on demand."""
-    with _serve(home, upstream, ["*"]) as running:
-        yield running
-
-
-@contextmanager
-def plain(home: Path, upstream: str) -> Iterator[Running]:
-    """Serve what a mirror on demand has left in the directory, without fetching anything."""
-    with _serve(home, upstream, []) as running:
+    with serving(home, upstream, ["*"]) as running:
         yield running
 
 
@@ -146,7 +144,6 @@ def _no_proxpi() -> str:
 
 
 DIRECT, OURS, DEVPI, PROXPI = "direct", "pypimirror", "devpi-server", "proxpi"
-PLAIN = "pypimirror without on demand"
 
 ALL = (
     Proxy(DIRECT, direct),

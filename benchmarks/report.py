@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -21,6 +22,15 @@ def columns(rows: Sequence[Sequence[str]], left: int = 1) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def likely(values: Sequence[float]) -> tuple[float, float]:
+    """Return between which values the true median is in 95 of 100 measurements."""
+    ordered = sorted(values)
+    away = 0.98 * math.sqrt(len(ordered))
+    low = max(0, math.floor(len(ordered) / 2 - away))
+    high = min(len(ordered) - 1, math.ceil(len(ordered) / 2 + away))
+    return ordered[low], ordered[high]
 
 
 def text(table: Table, facts: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 CONNECTIONS = 8
 #: The headers of a client that installs, such as uv.
-_HEADERS = (
+HEADERS = (
     "Accept: application/vnd.pypi.simple.v1+json, text/html;q=0.01\r\nAccept-Encoding: gzip\r\n"
 )
 
@@ -66,12 +66,12 @@ def _length(head: bytes) -> int:
     return int(rest.partition(b"\r")[0])
 
 
-def repeat(urls: Sequence[str], count: int) -> float:
+def repeat(urls: Sequence[str], count: int, headers: str = HEADERS) -> float:
     """Send `count` requests, several at once, in the order of `urls`; return the seconds."""
     parts = [urlsplit(url) for url in urls]
     address = (parts[0].hostname or "", parts[0].port or 80)
     requests = itertools.cycle(
-        f"GET {part.path} HTTP/1.1\r\nHost: {part.netloc}\r\n{_HEADERS}\r\n".encode()
+        f"GET {part.path} HTTP/1.1\r\nHost: {part.netloc}\r\n{headers}\r\n".encode()
         for part in parts
     )
     connections = [_Connection(address) for _ in range(CONNECTIONS)]

@@ -2,15 +2,14 @@
 
 A mirror of 200 projects is made by a sync. wrk asks for its pages, for its files of 150 KB, and for
 files of 20 MB, over connections that stay open. Servers take turns in each round, with one process
-and with one for each core. Then a mirror on demand is compared with the same mirror without, by the
-CPU time of a hit. wrk needs one of the cores, so with one process for each core, the CPU time of a
-request says more than its rate. `benchmarks.people` adds people who look at pages.
+and with one for each core. wrk needs one of the cores, so with one process for each core, the CPU time
+of a request says more than its rate. `benchmarks.hits` compares a mirror on demand with one
+without, `benchmarks.people` adds people who look at pages.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import random
@@ -23,11 +22,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import urlopen
 
 from benchmarks import corpus, measure, proxies, tools
 from benchmarks.__main__ import RESULTS, working_directory
-from benchmarks.on_demand import wait_placed
 from benchmarks.report import columns
 from benchmarks.rounds import tell
 from benchmarks.shapes import Shape
@@ -207,35 +204,6 @@ def compare(tree: Tree, directory: Path, options: argparse.Namespace) -> Values:
     return values
 
 
-def on_demand(tree: Tree, upstream: str, directory: Path, options: argparse.Namespace) -> Values:
-    """Compare hits of a mirror on demand with those of the same mirror without."""
-    home = directory / "on-demand"
-    home.mkdir()
-    values: Values = defaultdict(list)
-    with proxies.pypimirror(home, upstream) as running:
-        _warm(running, tree)
-        wait_placed(home / "mirror" / "simple", list(tree.projects))
-    for _, (name, proxy) in itertools.product(
-        range(options.rounds), (("on demand", proxies.pypimirror), ("without", proxies.plain))
-    ):
-        with proxy(home, upstream) as running:
-            server = _warm(running, tree)
-            for kind in ("pages", "files of 150 KB"):
-                found = load(server, directory, tree.paths[kind], 64, options.seconds)
-                values[name, kind].append(found)
-                tell(f"{name}: {kind}: {found[0]:,.1f}/s, {found[1]:,.1f} µs")
-    return values
-
-
-def _warm(running: proxies.Running, tree: Tree) -> proxies.Running:
-    """Ask once for everything, so that all that follows is a hit."""
-    server = proxies.Running(running.url.removesuffix("/simple/"), running.pid)
-    for path in (*tree.paths["pages"], *tree.paths["files of 150 KB"]):
-        with urlopen(server.url + path) as answer:
-            answer.read()
-    return server
-
-
 def table(values: Values) -> str:
     """Return the medians of the rounds: requests a second, and CPU µs for each."""
     kinds = list(dict.fromkeys(kind for _, kind in values))
@@ -256,25 +224,19 @@ def main(arguments: list[str] | None = None) -> None:
     add("--earlier", type=Path, help="the source tree of an earlier build to compare with")
     add("--rounds", type=int, default=3, help="default: 3")
     add("--seconds", type=int, default=3, help="of each measurement (default: 3)")
-    parts = ("servers", "on-demand")
-    add("--part", action="append", choices=parts, help="only this one; may be repeated")
     add("--output", type=Path, default=RESULTS, help="where the report goes")
     options = parser.parse_args(arguments)
     if shutil.which("wrk") is None:
         sys.exit("needs wrk, which Debian has as a package")
-    found = []
     with working_directory(None, "pypimirror-serving-") as directory:
         made = corpus.build(directory / "corpus", SHAPE)
         with Server(directory / "corpus", directory / "server") as server:
             made.render(server.base)
             upstream = f"{server.base}/simple/"
             tree = Tree(directory / "tree", upstream, sorted(made.projects))
-            if "servers" in (options.part or parts):
-                found.append(table(compare(tree, directory, options)))
-            if "on-demand" in (options.part or parts):
-                found.append(table(on_demand(tree, upstream, directory, options)))
+            found = table(compare(tree, directory, options))
     facts = ", ".join(f"{key} {value}" for key, value in tools.facts().items())
-    text = f"{facts}; medians of {options.rounds} rounds\n\n" + "\n\n".join(found)
+    text = f"{facts}; medians of {options.rounds} rounds\n\n{found}"
     print(text)
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "serving.txt").write_text(text + "\n")
