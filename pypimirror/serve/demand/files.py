@@ -1,7 +1,8 @@
 """Files that are not in the mirror's tree.
 
-A small file is verified before its first byte goes out, if a client can wait so long. Others are
-streamed (`streaming`). Only a file that no upstream offers is 404.
+A small file is verified before its first byte goes out, if a client can wait so long, and so is a
+file that only its structure proves. Others are streamed (`streaming`). Only a file that no upstream
+offers is 404.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Files:
             now = time.monotonic()
             coming = question.coming
             is_time = coming is not None and (now >= soon or _is_large(coming))
-            if coming is not None and is_time and _can_stream(request, coming):
+            if coming is not None and is_time and _can_stream(request, coming, late=now >= late):
                 return self._stream(question, coming)
             if now >= late:
                 told = "This file is still being fetched. Ask again in a moment."
@@ -159,13 +160,16 @@ def _is_large(coming: Coming) -> bool:
     return (coming.received if coming.size is None else coming.size) > SMALL
 
 
-def _can_stream(request: Request, coming: Coming) -> bool:
+def _can_stream(request: Request, coming: Coming, *, late: bool) -> bool:
     """Whether the client would notice a cut answer, and whether the server can hold back its end.
 
     A client notices by the length, or in HTTP/1.1 by the missing last chunk. An answer to HEAD has
-    no chunks, and an empty file has no end to hold back.
+    no chunks, and an empty file has no end to hold back. A file that no claim proves has to be
+    `late`: until then, the client can still get an error that says why there is none.
     """
-    if proving(coming) is None or coming.size == 0:
+    if coming.size == 0:
+        return False
+    if proving(coming) is None and (not late or request.method == "HEAD"):
         return False
     chunks = request.environ.get("SERVER_PROTOCOL") != "HTTP/1.0" and request.method != "HEAD"
     return coming.size is not None or chunks

@@ -7,12 +7,16 @@ with other bytes. Otherwise the server cuts the connection: then an answer with 
 lacks bytes, and a chunked answer lacks its last chunk.
 
 Clients give up if no byte comes for a while. So during a pause, a byte goes out now and then.
+
+Of a file without a usable claim, only such single bytes go out before it has its place. Then it is
+sent from there, if it begins with the bytes that went out.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -72,11 +76,11 @@ class StreamedBody:
         self, question: Question, coming: Coming, opened: Callable[[Here], OpenFile | None]
     ) -> None:
         algorithm = proving(coming)
-        assert algorithm is not None
         self._question = question
         self._size = coming.size
-        self._claim = coming.digests[algorithm].lower()
-        self._digest = hashlib.new(algorithm)
+        self._claim = None if algorithm is None else coming.digests[algorithm].lower()
+        self._digest = hashlib.new(algorithm or "sha256")
+        self._most = math.inf if algorithm else 0  # bytes that may go out before it is here
         self._opened = opened
         self._held = HELD_BACK if coming.size is None else min(HELD_BACK, coming.size // 2 + 1)
         self._sent = 0
@@ -102,7 +106,7 @@ class StreamedBody:
         coming = self._question.coming
         assert coming is not None
         here = _received(coming) if self._size is None else min(_received(coming), self._size)
-        if data := self._read(coming.path, here - self._held - self._sent):
+        if data := self._read(coming.path, int(min(here - self._held, self._most)) - self._sent):
             self._pause = SOONEST
             yield self._sending(data)
             return
@@ -112,6 +116,7 @@ class StreamedBody:
         if self._question.answer is None and time.monotonic() >= late:
             if (spare := here - self._sent) > 1:  # slow bytes are fewer than those held back
                 self._held = max(1, min(self._held, spare) - 1)
+                self._most = max(self._most, self._sent + 1)
             self._heard = time.monotonic()
 
     def _read(self, path: str, most: int) -> bytes:
@@ -143,7 +148,7 @@ class StreamedBody:
         if file is not None:
             with file.handle as handle:
                 yield from self._end(handle, file.size)
-        elif self._part is not None:  # it was moved meanwhile
+        elif self._part is not None and self._claim is not None:  # it was moved meanwhile
             yield from self._end(self._part, os.fstat(self._part.fileno()).st_size)
         else:
             raise _cut("it was just removed")
@@ -151,17 +156,21 @@ class StreamedBody:
     def _end(self, handle: IO[bytes], size: int) -> Iterator[bytes]:
         if self._sent > size or self._size not in (None, size):
             raise _cut(f"it has {size} bytes")
-        handle.seek(self._sent)
+        handle.seek(0 if self._claim is None else self._sent)
+        if self._claim is None and self._begins_otherwise(handle):
+            raise _cut("it begins with other bytes than those that were sent")
         kept = min(self._held, size - self._sent)
         while left := size - kept - self._sent:
             yield self._sending(_some(handle, min(left, PIECE)))
-        last = b""
-        while len(last) < kept:
-            last += _some(handle, kept - len(last))
+        last = _exactly(handle, kept)
         self._digest.update(last)
-        if self._digest.hexdigest() != self._claim:
+        if self._claim not in (None, self._digest.hexdigest()):
             raise _cut("the bytes that were sent do not have the claimed digest")
         yield last
+
+    def _begins_otherwise(self, handle: IO[bytes]) -> bool:
+        """Read as many bytes as were sent; return whether they are others."""
+        return hashlib.sha256(_exactly(handle, self._sent)).digest() != self._digest.digest()
 
 
 def _received(coming: Coming) -> int:
@@ -175,6 +184,13 @@ def _received(coming: Coming) -> int:
 def _some(handle: IO[bytes], most: int) -> bytes:
     if not (data := handle.read(most)):
         raise _cut("it ended too early")
+    return data
+
+
+def _exactly(handle: IO[bytes], size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        data += _some(handle, size - len(data))
     return data
 
 
