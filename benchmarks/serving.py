@@ -2,8 +2,8 @@
 
 A mirror of 200 projects is made by a sync. wrk asks for its pages, for its files of 150 KB, and for
 files of 20 MB, over connections that stay open. Servers take turns in each round, with one process
-and with one for each core. wrk needs one of the cores, so with one process for each core, the CPU time
-of a request says more than its rate. `benchmarks.hits` compares a mirror on demand with one
+and with one for each core. wrk needs one of the cores, so with one process for each core, the CPU
+time of a request says more than its rate. `benchmarks.hits` compares a mirror on demand with one
 without, `benchmarks.people` adds people who look at pages.
 """
 
