@@ -208,8 +208,9 @@ ALLOWED: dict[str, set[str]] = {
     "serve.pages": _LEDGER
     | {
         *("config", "select", "serve.bucket", "serve.files", "serve.install", "serve.tree"),
-        *("status", "verify.pkg_info", "verify.proof"),
+        *("status", "verify.pkg_info", "verify.proof", "serve.pages.descriptions"),
     },
+    "serve.pages.descriptions": set(),
     "up": _FIELD | {"config", "serve.command", "storage.opening"},
     "bandersnatch": _FIELD | {"config"},
     "doctor": _LEDGER

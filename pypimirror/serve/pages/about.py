@@ -180,13 +180,13 @@ def is_web(address: str) -> bool:
 
 
 def described(text: str, content_type: str) -> Markup:
-    """Return a description as HTML, or as plain text if that takes too long."""
+    """Return a description as HTML, or as plain text if that fails or takes too long."""
     cut = "" if len(text) <= _LONGEST else "<p>The rest of this description is not shown.</p>"
     text = text[:_LONGEST]
     try:
         with _at_most(PATIENCE):
             html = _rendered(text, content_type.partition(";")[0].strip().lower())
-    except _TooLongError:
+    except (_TooLongError, Exception):  # noqa: BLE001 - strangers' text may be too deep, for one
         html = None
     if html is None or len(html) > _HTML:
         html = f"<pre>{escape(text)}</pre>" if text else ""
@@ -205,12 +205,9 @@ def _rendered(text: str, kind: str) -> str | None:
     elif kind == "text/plain":
         return None
     else:  # the default of core metadata
-        import io
+        from pypimirror.serve.pages.descriptions import restructured
 
-        from readme_renderer import rst
-
-        rst.SETTINGS |= {"syntax_highlight": "none", "section_self_link": False}
-        html = rst.render(text, stream=io.StringIO())
+        html = restructured.html(text)
     return None if html is None else cleaned(html)
 
 

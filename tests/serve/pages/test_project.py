@@ -412,6 +412,13 @@ def test_nothing_is_said_when_the_time_is_over_in_a_finalizer(
     assert [each.exc_type for each in reported] == [ValueError]
 
 
+@pytest.mark.parametrize(
+    "text", ["- " * 300 + "a", "\n\n".join(" " * n + "* a" for n in range(400))]
+)
+def test_a_description_that_is_too_deep_for_its_library_is_plain_text(text: str) -> None:
+    assert described(text, "text/x-rst").startswith("<pre>")
+
+
 def test_only_addresses_of_the_web_become_links() -> None:
     assert is_web("https://e.example/x")
     for bad in ("javascript:alert(1)", "data:text/html,x", "https://", "http://[", "//e.example"):
