@@ -14,7 +14,7 @@ from typing import Any
 
 from docutils.core import Publisher, publish_parts
 from docutils.frontend import Values
-from docutils.parsers.rst import Parser, states
+from docutils.parsers.rst import Parser, roles, states
 from docutils.readers.standalone import Reader
 from docutils.utils import SystemMessage
 from docutils.writers.html5_polyglot import Writer
@@ -23,6 +23,7 @@ from readme_renderer.rst import SETTINGS, ReadMeHTMLTranslator
 
 def html(text: str) -> str | None:
     """Return the HTML of a text; None if docutils finds a fault in it."""
+    roles._roles.clear()  # docutils would keep roles that another project's text defines
     writer = Writer()
     writer.translator_class = ReadMeHTMLTranslator
     try:

@@ -182,6 +182,20 @@ def test_a_text_with_a_fault_has_no_html_and_ends_nothing(what: str) -> None:
     assert restructured.html(FAULTY[what]) is None
 
 
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (".. role:: loud(strong)\n\n:loud:`a`", ":loud:`b`"),
+        (".. role:: emphasis(strong)\n\n:emphasis:`a`", ":emphasis:`b`"),
+        (".. default-role:: strong\n\n:faulty:`a`", "`b`"),
+    ],
+)
+def test_roles_of_a_text_do_not_change_the_next_one(first: str, then: str) -> None:
+    alone = restructured.html(then)
+    restructured.html(first)
+    assert restructured.html(then) == alone
+
+
 def test_settings_of_docutils_on_this_machine_do_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
