@@ -198,18 +198,24 @@ def _jobs(
         before = run.now - options.max_age
     # A quick check reads no files, so large files need not come first: one band is enough.
     for page in _held(run, before, (0,) if options.quick else _BANDS):
-        untouched = [False] * len(page)
         if options.quick:
-            untouched = many.ask(run.storage, partial(_untouched, run), page)
-        for row, is_untouched in zip(page, untouched, strict=True):
             if is_late():
                 return
-            run.ledger.count(files_checked=1)
-            if is_untouched:
-                run.reporter.advance(Stage.VERIFY, things=1)
-            else:
-                rows[row.id] = row
-                yield _job(row)
+            page = _touched(run, page)
+        for row in page:
+            if is_late():
+                return
+            rows[row.id] = row
+            yield _job(row)
+
+
+def _touched(run: Run, page: list[ProjectFile]) -> list[ProjectFile]:
+    """Return the files that must be read; the others count as checked."""
+    untouched = many.ask(run.storage, partial(_untouched, run), page)
+    number = sum(untouched)
+    run.ledger.count(files_checked=number)
+    run.reporter.advance(Stage.VERIFY, things=number)
+    return [row for row, is_untouched in zip(page, untouched, strict=True) if not is_untouched]
 
 
 def _job(row: ProjectFile) -> Check:
@@ -296,7 +302,7 @@ class _Findings:
         with run.catalog.write() as connection:
             files.change(connection, right)
         size = sum(result.size for _, result in batch)
-        run.ledger.count(bytes_checked=size)
+        run.ledger.count(files_checked=len(batch), bytes_checked=size)
         run.reporter.advance(Stage.VERIFY, things=len(batch), size=size)
         self.add(problem for _, _, problem in wrong)
         if self._options.repair and wrong:

@@ -23,7 +23,8 @@ from pypimirror.system.disk_errors import StorageError
 _UNKNOWN = "is in the mirror root and not in the catalog"
 _NOT_HELD = "is in the mirror root, though the catalog says that this file is not held"
 
-_CHUNK = 1000  # paths that are looked up at once
+#: Paths that are looked up at once. SQLite tries each of their names in each of their projects.
+_CHUNK = 100
 _SHOWN = 1000  # characters of a path
 
 #: Pages that only bandersnatch writes. There may be one for each project, so they are reported as
