@@ -82,8 +82,12 @@ def apply(file: Path, config: Config) -> Applied:
             made = dict(_make(client, entry, config) for entry in wanted)
             automations = alerts.apply(client, config)
     except (httpx.HTTPError, PrefectException) as error:
-        message = redacted(f"the Prefect API {PREFECT_API_URL.value()}: {error}")
-        raise DeployError(message) from error
+        said = str(error).rstrip(".")
+        message = (
+            f"the Prefect API {PREFECT_API_URL.value()} cannot be used: {said}; start it, or "
+            "correct PREFECT_API_URL"
+        )
+        raise DeployError(redacted(message)) from error
     return Applied(pools, made, automations)
 
 

@@ -95,8 +95,9 @@ def run_sync(
     except (httpx.HTTPError, PrefectException, RuntimeError) as error:
         if not ended:
             api = PREFECT_API_URL.value() or "(temporary)"
+            said = str(error).rstrip(".")
             message = (
-                f"the Prefect API {api} cannot be used: {error}; start it, or sync with --inline"
+                f"the Prefect API {api} cannot be used: {said}; start it, or sync with --inline"
             )
             raise PrefectUnreachableError(redacted(message)) from error
         get_logger("pypimirror").warning(

@@ -23,6 +23,7 @@ if __name__ == "__main__":  # before all other imports, and never inside another
 
 import argparse
 import json
+import os
 import signal
 import socket
 import sys
@@ -264,7 +265,8 @@ def _why_not(error: OSError, host: str, port: int) -> str:
     where = f"Cannot listen on {host} port {port}"
     if isinstance(error, socket.gaierror):
         return f"{where}: the host is not known here. Give an address of this machine."
-    reason = error.strerror or str(error)
+    # gevent adds the address to `strerror`.
+    reason = os.strerror(error.errno) if error.errno else str(error)
     return f"{where}: {reason}. Choose another with --port or --host; --port 0 takes a free one."
 
 

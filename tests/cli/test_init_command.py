@@ -323,3 +323,13 @@ def test_a_mirror_on_demand_needs_no_names(run: Command, tmp_path: Path) -> None
     assert run("init", "six", "--on-demand", "--force").code == 0
     assert load(tmp_path / "pypimirror.toml").select.projects == ("six",)
     assert run("init", "--all", "--on-demand", "--force").code == 2
+
+
+@pytest.mark.parametrize("more", [(), ("--force",)])
+def test_a_directory_is_never_the_configuration(
+    run: Command, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    (tmp_path / "there").mkdir()
+    said = run("init", "six", "--config", "there", *more)
+    assert said.code == 2
+    assert "there: is a directory and no file; name the configuration itself" in said.err

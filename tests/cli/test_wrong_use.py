@@ -51,3 +51,11 @@ def test_a_strange_word_never_stands_in_a_command(run: Command) -> None:
 
 def test_of_a_wrong_option_only_its_name_is_said(run: Command) -> None:
     assert run("verify", "--six").err.rstrip().endswith("No such option: --six")
+
+
+@pytest.mark.parametrize("option", ["--config nope.toml", "--json", "-v", "-qq", "--verbose"])
+def test_an_option_before_the_command_is_told_where_to_stand(run: Command, option: str) -> None:
+    said = run(*option.split(), "status")
+    assert said.code == Exit.USAGE
+    assert "Options come after the command: 'pypimirror status --json" in said.err
+    assert "Options come after" not in run("--jason", "status").err

@@ -86,6 +86,7 @@ def test_a_login_in_the_address_of_the_api_is_not_told() -> None:
         deployments.apply(FILE, config())
     assert "127.0.0.1" in str(caught.value)
     assert "s3cret" not in str(caught.value)
+    assert str(caught.value).endswith("; start it, or correct PREFECT_API_URL")
 
 
 def test_without_a_webhook_only_runs_that_are_gone_are_watched() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import signal
@@ -202,7 +203,8 @@ def test_a_port_that_is_taken_is_said_with_the_way_out(server: Server, big_root:
     process = start("--directory", str(big_root), "--port", str(server.port))
     out, error = process.communicate(timeout=30)
     assert (process.returncode, out) == (3, "")
-    assert error.startswith(f"Error: Cannot listen on 127.0.0.1 port {server.port}: ")
+    where = f"Cannot listen on 127.0.0.1 port {server.port}"
+    assert error.startswith(f"Error: {where}: {os.strerror(errno.EADDRINUSE)}. Choose another ")
     assert "--port 0" in error
     assert error.count("\n") == 1
 

@@ -180,6 +180,8 @@ def write(file: Path, text: str, *, force: bool) -> None:
 
     `force` replaces an existing file and keeps its content as `*.bak`.
     """
+    if file.is_dir():
+        raise ConfigError(f"{file}: is a directory and no file; name the configuration itself")
     if file.exists() and not force:
         raise ConfigError(f"{file}: exists already; edit it, or replace it with --force")
     try:

@@ -33,8 +33,8 @@ def run() -> object:
 
 def _wrong_use(error: Any) -> WrongUse:
     """Return what a person is told about an error of typer."""
-    command = error.ctx.info_name if error.ctx is not None else ""
-    hint = meant.instead(command, str(error))
+    is_after = error.ctx is not None and error.ctx.parent is not None
+    hint = meant.instead(error.ctx.info_name if is_after else "", str(error))
 
     def show() -> None:
         error.show()

@@ -19,6 +19,9 @@ _INSTEAD = {
 }
 #: How typer, with its own click or another one, names the first word that is too much.
 _WORD = re.compile(r"extra argument\S* \((\S+?)[ )]|No such command '([^']+)'")
+#: An option of every command, before the command.
+_EARLY = re.compile(r"No such option: (--config|--json|--verbose|--quiet|-[vq]+)\b")
+_LATER = "Options come after the command: 'pypimirror status --json'."
 #: A word that may stand in a command without quotes.
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -26,8 +29,11 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def instead(command: str, message: str) -> str:
     """Return the next step after `message`, the error of wrong use of a command; "": none is known.
 
-    Only for a word too many: what typer says of options is enough.
+    `command` is "" before any command. Only for a word too many, and for an option before the
+    command: what typer says of other options is enough.
     """
+    if not command:
+        return _LATER if _EARLY.search(message) else ""
     told = _INSTEAD.get(command, "")
     said = _WORD.search(message)
     if not told or said is None:
