@@ -60,7 +60,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
     add("--smoke", action="store_true", help="tiny sizes and one round: see that it works")
-    add("--install", action="store_true", help="install nginx, aria2 and bandersnatch first")
+    add("--install", action="store_true", help="install programs and fetch wheels first")
     add("--rounds", type=int, default=3, help="rounds of each scenario (default: 3)")
     add("--corpus", action="append", choices=[*SETTINGS], help="only this one; may be repeated")
     add("--scenario", action="append", choices=[*map(str, Scenario)], help="the same")

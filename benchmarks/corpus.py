@@ -27,7 +27,7 @@ from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel
 from benchmarks import shapes
 from benchmarks.archives import make_sdist, make_wheel
 from benchmarks.shapes import Shape
-from tests.corpus.fetch import APPLICATION, CORPUS
+from tests.corpus.fetch import APPLICATION, CORPUS, WHEELS
 
 PART = 5  #: `part.json` has one project in this many
 _PROCESSES = 2
@@ -223,11 +223,12 @@ def _make(plan: tuple[Path, str, list[tuple[str, int, bool]]]) -> list[Item]:
 def _real(directory: Path, shape: Shape) -> Iterator[Item]:
     """Take over the real files that the tests have fetched: wheels and sdists of some projects.
 
-    With `wheels_only`, wheels, and also those of an application with all that it needs.
+    With `wheels_only`, wheels, and also those of an application with all that it needs, and those
+    that only the benchmark has: 200 if all are there.
     """
     from pypimirror.verify.wheels.core_metadata import read_metadata
 
-    folders = [CORPUS, APPLICATION] if shape.wheels_only else [CORPUS]
+    folders = [CORPUS, APPLICATION, WHEELS] if shape.wheels_only else [CORPUS]
     found = {path.name: path for each in folders if each.is_dir() for path in each.iterdir()}
     for _, path in sorted(found.items()):
         if shape.wheels_only and path.suffix != ".whl":

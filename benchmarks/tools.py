@@ -1,7 +1,7 @@
 """Finds and, on request, installs the programs that the benchmark compares with.
 
-`install` uses the machine's package manager and pip as they are configured. Nothing is installed
-without a request.
+`install` uses the machine's package manager and pip as they are configured, and also fetches the
+real wheels of the corpus "wheels". Nothing is installed without a request.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.corpus import pythons
+from tests.corpus import fetch, pythons
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".cache" / "benchmarks" / "bandersnatch"
@@ -36,7 +36,9 @@ def why_no_bandersnatch() -> str:
 
 
 def install() -> None:
-    """Install nginx, aria2 and bandersnatch; report failures."""
+    """Install nginx, aria2 and bandersnatch, and fetch real wheels; report failures."""
+    for folder in (fetch.CORPUS, fetch.APPLICATION, fetch.WHEELS):
+        fetch.fetch(folder)
     missing = [name for name in ("nginx", "aria2c") if not _which(name)]
     echo = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
     if (missing or not echo.exists()) and _which("apt-get") and os.geteuid() == 0:

@@ -6,7 +6,8 @@ Below `.cache`: `corpus` has real wheels and sdists (projects.txt), `application
 application with all that it needs (application.txt), `pips` has wheels of three recent versions of
 pip, `servers` is an environment with index servers that others wrote, and `bandersnatch` one with
 that, empty where no Python is new enough. Each is stamped with the digest of its list; a second
-call does nothing. No test fetches anything itself.
+call does nothing. No test fetches anything itself. `wheels` has further wheels (wheels.txt) for the
+benchmark, which fetches them with `--install`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from packaging.utils import parse_wheel_filename
 
 from tests.corpus import pythons
 
@@ -26,6 +29,7 @@ CACHE = HERE.parent.parent / ".cache"
 CORPUS, PIPS, SERVERS = CACHE / "corpus", CACHE / "pips", CACHE / "servers"
 APPLICATION = CACHE / "application"
 BANDERSNATCH = CACHE / "bandersnatch"
+WHEELS = CACHE / "wheels"
 
 PIP_VERSIONS = ("24.3.1", "25.3", "26.3")
 SERVER_PACKAGES = ("pypiserver==2.4.2", "devpi-server==6.20.3", "devpi-client==7.2.0")
@@ -111,6 +115,24 @@ def fetch_application(target: Path) -> None:
     shutil.rmtree(CACHE / "application-builder")
 
 
+def fetch_wheels(target: Path) -> None:
+    """The further wheels of the benchmark, with these bytes: others would change what it says."""
+    digests = dict(wheel_digests())
+    pairs = [parse_wheel_filename(name)[:2] for name in digests]
+    download(target, rounds((project, str(version)) for project, version in pairs), "pure")
+    for name, digest in digests.items():
+        if hashlib.sha256((target / name).read_bytes()).hexdigest() != digest:
+            raise SystemExit(f"fetch: {name} has other bytes than wheels.txt says")
+
+
+def wheel_digests() -> Iterator[tuple[str, str]]:
+    """Names and digests of wheels.txt."""
+    for line in (HERE / "wheels.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            digest, name = line.split()
+            yield name, digest
+
+
 def fetch_pips(target: Path) -> None:
     """The versions of pip that the tests install with."""
     download(target, [[f"pip=={version}"] for version in PIP_VERSIONS], "wheel")
@@ -141,6 +163,7 @@ STAMPS: dict[Path, Callable[[], str]] = {
     BANDERSNATCH: lambda: digest_of(
         *BANDERSNATCH_PACKAGES, str(pythons.newest(BANDERSNATCH_PYTHON) is not None)
     ),
+    WHEELS: lambda: digest_of((HERE / "wheels.txt").read_text()),
 }
 FETCHERS: dict[Path, Callable[[Path], None]] = {
     CORPUS: fetch_corpus,
@@ -148,6 +171,7 @@ FETCHERS: dict[Path, Callable[[Path], None]] = {
     PIPS: fetch_pips,
     SERVERS: fetch_servers,
     BANDERSNATCH: fetch_bandersnatch,
+    WHEELS: fetch_wheels,
 }
 
 
@@ -182,8 +206,8 @@ def describe(directory: Path) -> str:
 
 
 def main() -> None:
-    """Fetch what is named on the command line, such as `corpus` or `servers`, or everything."""
-    for name in sys.argv[1:] or [path.name for path in FETCHERS]:
+    """Fetch what is named on the command line, such as `corpus`, or else all that tests need."""
+    for name in sys.argv[1:] or [path.name for path in FETCHERS if path != WHEELS]:
         directory = CACHE / name
         if directory not in FETCHERS:
             raise SystemExit(f"fetch: no {name}; there are {[p.name for p in FETCHERS]}")

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from installer.sources import WheelFile
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import Version
 
 from tests.conftest import Guard, OutsideError
 from tests.corpus import fetch
@@ -25,6 +27,14 @@ from tests.simulator import Simulator
 def test_rounds_name_no_project_twice() -> None:
     pairs = [("a", "1"), ("a", "2"), ("b", "1"), ("a", "3")]
     assert fetch.rounds(pairs) == [["a==1", "b==1"], ["a==2"], ["a==3"]]
+
+
+def test_the_benchmark_has_200_real_wheels() -> None:
+    lists = [fetch.wanted(), fetch.wanted("application.txt")]
+    of_tests = {pair for kinds in lists for pair in kinds["wheel"] + kinds["pure"]}
+    further = {parse_wheel_filename(name)[:2] for name, _ in fetch.wheel_digests()}
+    known = {(canonicalize_name(name), Version(version)) for name, version in of_tests}
+    assert len(known | further) == 200
 
 
 def test_builders_are_deterministic_and_valid() -> None:
