@@ -37,12 +37,25 @@ def remedy(error: OSError, path: Path | str | None = None) -> str:
     where = path or error.filename
     if where is not None and error.errno in (errno.EACCES, errno.EPERM):
         return _of_another(Path(os.fsdecode(where))) or _REMEDIES[errno.EACCES]
+    if where is not None and error.errno in (errno.EEXIST, errno.ENOTDIR):
+        in_the_way = _no_directory(Path(os.fsdecode(where)))
+        if in_the_way is not None and error.filename2 is None:
+            return (
+                f"{in_the_way} must be a directory: move what is there away, or name another "
+                "directory, and run again."
+            )
     if where is not None and error.errno == errno.ENOSPC and _inodes_are_gone(where):
         return (
             "There is free space, but the file system can hold no more files (df -i): remove some, "
             "or use one that is made for more, and run again."
         )
     return _REMEDIES.get(error.errno or 0, "Check the disk and the path, and run again.")
+
+
+def _no_directory(path: Path) -> Path | None:
+    """Return what is at `path` or above it, and is no directory; None: nothing is."""
+    there = next((each for each in (path, *path.parents) if os.path.lexists(each)), path)
+    return None if there.is_dir() else there
 
 
 def _of_another(path: Path) -> str:

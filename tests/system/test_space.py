@@ -89,3 +89,12 @@ def test_where_there_are_no_inodes_it_is_not_space_that_is_lacking(
     none = os.statvfs_result((*status[:5], 0, 0, 0, *status[8:]))  # btrfs counts none
     monkeypatch.setattr(os, "statvfs", lambda _path: none)
     assert "Free some space" in remedy(error)
+
+
+@pytest.mark.parametrize("below", ["", "mirror", "mirror/.pypimirror"])
+def test_a_file_where_a_directory_must_be_is_named(tmp_path: Path, below: str) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(OSError) as caught:
+        (file / below).mkdir(parents=True, exist_ok=True)
+    assert remedy(caught.value).startswith(f"{file} must be a directory: move what is there away")
