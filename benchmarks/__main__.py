@@ -149,7 +149,7 @@ def one(
         built.render(server.base)
         size = f"{len(built.projects)} projects, {len(built.items)} files, {built.size / 1e6:.0f}"
         tell(f"{name}: {size} MB, served by {server.kind}")
-        site = Site(built, server, homes, name)
+        site = Site(built, server, homes, name, setting.on_disk)
         measure_site(table, site, taking_part, scenarios, rounds, tell)
 
 

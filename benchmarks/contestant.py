@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -38,6 +39,7 @@ class Site:
     server: Server
     homes: Path  #: of the contestants
     name: str  #: of the corpus in the report
+    on_disk: bool = False  #: whether the homes are on a disk, and not in memory
 
 
 class Contestant:
@@ -80,9 +82,16 @@ class Contestant:
         return site.homes / self.name.replace(" ", "-").replace("/", "-")
 
     def clear(self, site: Site) -> None:
-        """Make its directory, empty."""
-        shutil.rmtree(self.home(site), ignore_errors=True)
-        self.home(site).mkdir(parents=True)
+        """Make its directory, empty.
+
+        On a disk, the old one stays under another name. For a minute, ext4 gives no inode of a
+        removed file to a new one, and looks at all of them again for each new file.
+        """
+        home = self.home(site)
+        if site.on_disk and home.exists():
+            home.rename(Path(tempfile.mkdtemp(prefix="old-", dir=site.homes)))
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
 
     def start(self) -> None:
         """Start the servers that belong to it."""
