@@ -44,6 +44,58 @@ def test_it_shows_versions_files_proofs_and_commands(
     assert "This version is yanked." in one
 
 
+@pytest.mark.parametrize("status", ["archived", "deprecated", "quarantined"])
+def test_it_says_that_a_project_has_a_status_and_why(
+    status: str, mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    project = simulator.project("six")
+    project.set_status(status, "nobody <b>cares</b>", moves_serial=True)
+    mirror.sync()
+    text = ask("/project/six/").body.decode()
+    assert f"This project is {status}." in text
+    assert "nobody &lt;b&gt;cares&lt;/b&gt;" in text
+
+
+def test_it_shows_licence_author_and_links_that_robots_do_not_follow(
+    mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    lines = [
+        "License-Expression: MIT",
+        "Author: Somebody",
+        "Project-URL: Source, https://e.example/x",
+    ]
+    simulator.add_file("six", *make_wheel("six", "1.0", lines=lines), core_metadata=True)
+    mirror.sync()
+    text = ask("/project/six/").body.decode()
+    assert "<dd>MIT</dd>" in text
+    assert "<dd>Somebody</dd>" in text
+    assert '<a href="https://e.example/x" rel="nofollow noopener noreferrer">Source</a>' in text
+
+
+@pytest.mark.sqlite
+def test_a_hostile_file_name_yank_reason_and_address_show_as_text(
+    mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    script = "<script>alert(1)</script>"
+    offer(simulator, "six", "1.0", yanked=script)
+    offer(simulator, "six", "2.0")
+    name, content = make_wheel("six", "3.0")
+    simulator.add_file("six", name.replace("3.0", f"3.0+{script}"), content)
+    mirror.sync(sound=False)
+    for path in (
+        "/project/six/",
+        "/project/six/1.0/",
+        f"/project/{script}/",
+        f"/project/six/{script}/",
+    ):
+        text = ask(path).body.decode()
+        assert "<script>alert" not in text, path
+    text = ask("/project/six/").body.decode()
+    assert text.count("&lt;script&gt;alert(1)") >= 2
+
+
 def test_each_version_has_a_line_that_installs_it(
     mirror: Mirror, simulator: Simulator, ask: Ask
 ) -> None:
