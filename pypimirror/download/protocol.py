@@ -155,6 +155,7 @@ class FetchFile(msgspec.Struct, frozen=True, omit_defaults=True, tag="file"):
     max_size: int | None = None  #: bytes, if fewer are allowed than `Hello.max_file_size`
     #: Where to write a wheel's core metadata, if the wheel is simple (`download.files.wheels`).
     metadata_path: str = ""
+    head: int = 0  #: bytes; then only so many first ones are wanted, and nothing is checked
 
     @property
     def cost(self) -> int:

@@ -110,7 +110,7 @@ class Desk:
     def _find(self, question: Question, key: tuple[str, str]) -> Final:
         def tell(coming: Coming) -> None:
             with self._lock:
-                ids = list(self._asked[key])
+                ids = list(self._asked.get(key, ()))
             for number in ids:
                 self._send(msgspec.structs.replace(coming, id=number))
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import os
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,30 +28,25 @@ from pypimirror.download.protocol import FetchFile, FileResult, Job
 from pypimirror.on_demand import following
 from pypimirror.on_demand.grouped import Grouped
 from pypimirror.on_demand.listing import FileToFetch, Listing
-from pypimirror.on_demand.messages import (
-    Absent,
-    Away,
-    Coming,
-    Failed,
-    Final,
-    Here,
-    Refused,
-)
+from pypimirror.on_demand.messages import Absent, Away, Coming, Failed, Final, Here, Refused
 from pypimirror.on_demand.once import Once
 from pypimirror.on_demand.opening import lose_dead
 from pypimirror.on_demand.pages import ABSENCE, DeskPages
-from pypimirror.on_demand.store import Fetched, Store
+from pypimirror.on_demand.store import Fetched, Store, has_digests
 from pypimirror.pipeline.context.remotes import further_places
 from pypimirror.pipeline.discover import project_pages
 from pypimirror.pipeline.run import Run
 from pypimirror.system import clock, regular
 from pypimirror.verify import proof
-from pypimirror.verify.hashing import hash_file
 
 #: Seconds between two checks whether another fetcher is done: first and longest pause.
 _FIRST_PAUSE, _PAUSE = 0.05, 0.1
 #: Number of checks before this fetcher tries to claim the file: the other one may be dead.
 _LOOKS = 20
+
+#: Seconds after which a client must hear something of a file that another fetcher receives, and
+#: bytes of its beginning that are fetched for that.
+_SILENT, _HEAD = 8.0, 2048
 
 #: Bytes of the largest core metadata.
 _MAX_METADATA = 4 << 20
@@ -105,15 +102,19 @@ class DeskFiles:
             return self._metadata.do(
                 (project, filename), lambda: self._core_metadata(project, filename)
             )
-        found = self._look_up(project, filename)
+        found = self._pages.file(project, filename)
         if not isinstance(found, FileToFetch):
             return found
         if found.is_provable(self._accept):
             path = self._store.file(project, filename)
             if regular.is_here(path):
                 return Here(0, path)
-        here, part = self._claim(found)
-        return here or self._fetch(found, part, tell)
+        answered = threading.Event()
+        try:
+            here, part = self._claim(found, lambda: self._tell_head(found, tell, answered))
+            return here or self._fetch(found, part, tell)
+        finally:
+            answered.set()
 
     def _forget(self, pair: asked.Pair, connection: Connection) -> None:
         asked.forget(connection, [pair], self._worker())
@@ -127,12 +128,15 @@ class DeskFiles:
     def _take_over(self, pair: asked.Pair, connection: Connection) -> bool:
         return asked.ask(connection, pair, self._worker(), clock.now())
 
-    def _claim(self, found: FileToFetch) -> tuple[Here | None, Path | None]:
+    def _claim(
+        self, found: FileToFetch, tell_head: Callable[[], None]
+    ) -> tuple[Here | None, Path | None]:
         """Claim a file for this fetcher. Return where it is if another one has fetched it
         meanwhile, else where a sync is writing it, if one is.
         """
         project, filename = pair = found.pair
         size, pause, waited = found.file.size, _FIRST_PAUSE, False
+        silent_until = time.monotonic() + _SILENT
 
         def ask(connection: Connection) -> tuple[bool, Path | None]:
             if waited:
@@ -149,6 +153,9 @@ class DeskFiles:
                 with self._waiting():
                     time.sleep(pause)
                 pause = min(2 * pause, _PAUSE)
+                if time.monotonic() >= silent_until:
+                    silent_until = math.inf
+                    tell_head()
                 if (here := self._shared(found)) is not None:
                     return here, None
                 with self._run.catalog.read() as connection:
@@ -161,6 +168,23 @@ class DeskFiles:
             return None, claimed[1]
         self._grouped.later(lambda connection: asked.done(connection, [pair], self._worker()))
         return Here(0), None
+
+    def _tell_head(self, found: FileToFetch, tell: Tell, answered: threading.Event) -> None:
+        """Fetch the first bytes of a file, with which the server keeps clients waiting."""
+        number = next(self._numbers)
+        job = self._job(number, found, *found.offer.links[0])
+        job = msgspec.structs.replace(job, head=_HEAD, metadata_path="")
+        self.asked += 1
+
+        def fetch() -> None:  # apart, because the file may be here before it
+            with self._run.lanes.priority.taken(first=True, once=True):
+                for result in self._run.pools.fetcher.run([job]):
+                    if result.problem is None and not answered.is_set():
+                        self._telling(number, found, tell)
+            answered.wait()
+            self._store.drop_part(number)
+
+        threading.Thread(target=fetch, daemon=True).start()
 
     def _shared(self, found: FileToFetch) -> Here | None:
         """Return a file that another fetcher of this directory has fetched and not placed yet.
@@ -178,21 +202,6 @@ class DeskFiles:
             return self._put(number, found, result)
         self._store.drop_part(number)
         return None
-
-    def _look_up(self, project: str, filename: str) -> FileToFetch | Final:
-        """Return the file on its project's page, or why there is none to fetch."""
-        listing = self._pages.listing(project, filename)
-        if not isinstance(listing, Listing):
-            return listing
-        file = listing.file(filename)
-        if filename in listing.refused:
-            return Refused(0, listing.refused[filename])
-        if file is None:
-            told = f"{filename}: is not on the upstream's page of {project}."
-            return Absent(0, told, ABSENCE)
-        if filename in listing.linked:
-            return Refused(0, f"{filename}: stays at the upstream (metadata_only): {file.url}")
-        return FileToFetch(project, file, listing, listing.offer(file))
 
     def _fetch(self, found: FileToFetch, part: Path | None, tell: Tell) -> Final:
         """Fetch a file that this fetcher has claimed, or follow a sync that writes to `part`."""
@@ -284,7 +293,7 @@ class DeskFiles:
         listing = self._pages.listing(found.project)
         if not isinstance(listing, Listing) or listing.page == found.listing.page:
             return failed
-        again = self._look_up(*found.pair)
+        again = self._pages.file(*found.pair)
         if not isinstance(again, FileToFetch):
             return failed
         if again.is_provable(self._accept) != found.is_provable(self._accept):
@@ -341,7 +350,7 @@ class DeskFiles:
         here = self._store.file(project, filename)
         if regular.is_here(here):
             return Here(0, here)
-        found = self._look_up(project, filename.removesuffix(METADATA_SUFFIX))
+        found = self._pages.file(project, filename.removesuffix(METADATA_SUFFIX))
         if not isinstance(found, FileToFetch):
             return found
         digests = found.file.core_metadata
@@ -349,7 +358,7 @@ class DeskFiles:
             told = f"{filename}: the upstream states no digest of it, so it could not be checked."
             return Absent(0, told, ABSENCE)
         left = self._store.left_metadata(project, filename)
-        if _has(left, digests):
+        if has_digests(left, digests):
             return Here(0, self._store.put(left, project, filename))
         number = next(self._numbers)
         part = self._store.part(number)
@@ -366,14 +375,6 @@ class DeskFiles:
         self._store.drop_part(number)
         assert failed is not None  # a file has a link
         return _answer(failed)
-
-
-def _has(path: str, digests: Mapping[str, str]) -> bool:
-    """Whether a file is here, and has all of these digests."""
-    try:
-        return digests.items() <= hash_file(path, digests)[1].items()
-    except OSError:
-        return False
 
 
 def _answer(problem: Problem) -> Final:

@@ -11,7 +11,8 @@ part grows, its bytes are copied to the store, and hashed. The rules:
   process fetches the file itself. So a sync that dies costs its clients a few seconds.
 
 What another fetcher has received for a client is in its store before it has its place, and gets a
-second name here.
+second name here. What another machine's fetcher is still receiving keeps clients waiting with its
+first bytes: see `DeskFiles`.
 """
 
 from __future__ import annotations

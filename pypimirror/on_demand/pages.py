@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from pypimirror.domain.model import Problem, ProjectName, Reason
 from pypimirror.on_demand import judging
 from pypimirror.on_demand.judging import NAMES, Known
-from pypimirror.on_demand.listing import Listing
+from pypimirror.on_demand.listing import FileToFetch, Listing
 from pypimirror.on_demand.messages import Absent, Away, Final, Here, Refused
 from pypimirror.on_demand.once import Once
 from pypimirror.on_demand.store import Store
@@ -84,6 +84,21 @@ class DeskPages:
             answer = self._asking.do(project, lambda: self._ask(project, found))
         listing = self._store.listing(project) if isinstance(answer, Here) else None
         return answer if listing is None else listing
+
+    def file(self, project: str, filename: str) -> FileToFetch | Final:
+        """Return the file on its project's page, or why there is none to fetch."""
+        listing = self.listing(project, filename)
+        if not isinstance(listing, Listing):
+            return listing
+        file = listing.file(filename)
+        if filename in listing.refused:
+            return Refused(0, listing.refused[filename])
+        if file is None:
+            told = f"{filename}: is not on the upstream's page of {project}."
+            return Absent(0, told, ABSENCE)
+        if filename in listing.linked:
+            return Refused(0, f"{filename}: stays at the upstream (metadata_only): {file.url}")
+        return FileToFetch(project, file, listing, listing.offer(file))
 
     def _refused(self, project: str) -> Refused | None:
         verdict = self._run.selection.explain_project(ProjectName(project))

@@ -20,7 +20,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ from pypimirror.domain.layout import METADATA_SUFFIX, PRIVATE, file_path, page_p
 from pypimirror.download.protocol import FileResult
 from pypimirror.on_demand.listing import Listing, RecentListings
 from pypimirror.system import regular
+from pypimirror.verify.hashing import hash_file
 
 #: The place of the stores in the private directory of a mirror.
 STORES = "on_demand"
@@ -241,3 +242,11 @@ def _write(path: str, content: bytes) -> None:
     new = f"{path}{_NEW}"
     regular.write_new(new, (content,))
     os.replace(new, path)  # noqa: PTH105
+
+
+def has_digests(path: str, digests: Mapping[str, str]) -> bool:
+    """Whether a file is here, and has all of these digests."""
+    try:
+        return digests.items() <= hash_file(path, digests)[1].items()
+    except OSError:
+        return False

@@ -79,6 +79,13 @@ def test_on_demand(tmp_path: Path, application_directory: Path) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.slow
+def test_hits(tmp_path: Path) -> None:
+    call("benchmarks.hits", "--pairs", "1", "--requests", "50", "--output", str(tmp_path))
+    assert "file, pip, again" in (tmp_path / "hits.txt").read_text()
+
+
+@pytest.mark.thorough
+@pytest.mark.slow
 def test_static_server_stands_in_for_nginx(tmp_path: Path) -> None:
     environment = os.environ | {"BENCHMARKS_STATIC": "1"}
     command = [sys.executable, "-m", "benchmarks", "--smoke", "--corpus", "latency"]

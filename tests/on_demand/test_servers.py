@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from random import Random
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests import buckets
+from tests.corpus.build import make_sdist
 from tests.databases import Databases
 from tests.mirror import Mirror, offer
-from tests.on_demand.site import Served, at_once, on_demand, serving, until
+from tests.on_demand.site import Served, at_once, on_demand, serving, until, whole
 from tests.simulator import IndexFile, Simulator
 from tests.storage.s3.mirrors import InBucket
 
@@ -69,7 +74,7 @@ def test_fifty_clients_of_two_servers_cost_one_download(
         jobs = [partial(get, (one, other)[number % 2], file) for number in range(CLIENTS)]
         assert set(at_once(jobs)) == {bytes(file.content)}
         until(lambda: shared.holds(file))
-    assert simulator.downloads(file.filename) == 1
+    assert whole(simulator, file) == 1
 
 
 def test_when_the_fetcher_of_one_server_dies_the_other_one_goes_on(
@@ -94,4 +99,34 @@ def test_when_the_fetcher_of_one_server_dies_the_other_one_goes_on(
         assert at_once([dies, waits])[1] == bytes(file.content)
         assert get(one, file) == bytes(file.content)
         until(lambda: shared.holds(file))
-    assert simulator.downloads(file.filename) == 2  # that of the dead one, and one more
+    assert whole(simulator, file) == 1  # and the one that the dead fetcher began
+
+
+@pytest.mark.parametrize("digests", [("sha256",), ()], ids=["digest", "no digest"])
+def test_a_client_hears_of_a_large_file_that_the_other_server_receives(
+    simulator: Simulator, shared: Shared, digests: tuple[str, ...]
+) -> None:
+    """pip gives up after 15 seconds without a byte. The upstream sends the file only once."""
+    large = make_sdist("six", "1.0", files={"noise": Random(1).randbytes(300_000)})
+    file = simulator.add_file("six", *large, digests=digests)
+    hold = simulator.hold(file, after=100, nth=1)
+    with serving(shared.mirrors[0]) as one, serving(shared.mirrors[1]) as other:
+
+        def first() -> bytes:
+            return get(one, file)
+
+        def second() -> bytes:
+            hold.wait_reached()
+            host, path = urlsplit(other.url).netloc, f"/packages/six/{file.filename}"
+            connection = http.client.HTTPConnection(host, timeout=15)  # as pip
+            with closing(connection):
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                assert answer.status == 200
+                start = answer.read(1)
+                hold.release()
+                return start + answer.read()
+
+        assert set(at_once([first, second])) == {large[1]}
+        until(lambda: shared.holds(file))
+    assert simulator.bytes_sent(file.path) < len(large[1]) + 100_000

@@ -20,6 +20,7 @@ from pypimirror.domain.model import Problem, ReadError, Reason
 from pypimirror.download.engine.host_queue import HostQueue
 from pypimirror.download.engine.retry import Cooldowns, backoff_delay
 from pypimirror.download.failure import Again, FetchError
+from pypimirror.download.files.head import fetch_head
 from pypimirror.download.files.transfer import FileTransfer
 from pypimirror.download.http.client import Client
 from pypimirror.download.http.hosts import is_local, parse_url
@@ -138,6 +139,11 @@ class HttpFetcher:
         if job.max_size is not None:
             limit = min(limit, job.max_size)
         attempts = Attempts(self, job.urls)
+        if job.head:
+            try:
+                return attempts.run(lambda url: fetch_head(self._client, job, url))
+            except FetchError as error:
+                return job.failed(attempts.problem(error))
         received = self._progress(job.id, attempts)
         transfer = FileTransfer(self._client, job, limit, received)
         try:
