@@ -383,6 +383,7 @@ WRITERS = {
     "storage/s3/storage.py": "staging, and a copy for quarantine; what is served is in the bucket",
     "storage/changes.py": "a list that the configuration asks for, wherever it says",
     "cli/actions/initialise.py": "the configuration",
+    "download/files/head.py": "the store of a fetcher, in a child",
     "download/files/transfer.py": "staging, in a child",
     "download/files/resume.py": "staging, in a child",
     "download/files/labelled.py": "staging, in a child",
