@@ -10,7 +10,6 @@ import atexit
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from errno import EDQUOT, ENOSPC
@@ -29,11 +28,14 @@ from pypimirror.system.space import remedy
 WORKS = frozenset({"adopt", "deploy", "init", "retry", "serve", "sync", "up", "verify"})
 
 
-def main() -> None:
-    """Run the command line; the process ends with one of `pypimirror.cli.errors.Exit`."""
+def main(work: Callable[[], object] | None = None) -> NoReturn:
+    """Run the command line; the process ends with one of `pypimirror.cli.errors.Exit`.
+
+    `work` is the result of `plain.command`, if that was called already.
+    """
     # SIGTERM from a service manager ends a run like Ctrl-C: cleanly, and with a record.
     interrupts.install()
-    code = heard(_run())
+    code = heard(_run(work))
     interrupts.ignore()
     _end(code)
 
@@ -70,11 +72,10 @@ def heard(code: int) -> int:
     return code
 
 
-def _run() -> int:
+def _run(work: Callable[[], object] | None = None) -> int:
     as_json = "--json" in sys.argv
     try:
-        work = plain.command(sys.argv[1:]) or _typed()
-        result = work()
+        result = (work or plain.command(sys.argv[1:]) or _typed())()
     except PypimirrorError as error:
         code = of_error(error)
         return _failed(str(error), code, as_json=as_json)
@@ -107,6 +108,8 @@ def _fault(error: Exception, *, as_json: bool) -> int:
     if abrupt.is_out_of_memory(error):
         abrupt.say(abrupt.OUT_OF_MEMORY, Exit.STOPPED)
         return Exit.STOPPED
+    import traceback
+
     err.print(traceback.format_exc(), markup=False)
     message = f"a fault of pypimirror itself, please report it: {error!r}"
     return _failed(message, Exit.STOPPED, as_json=as_json)

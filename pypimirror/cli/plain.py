@@ -8,6 +8,7 @@ command line, including wrong ones. A test compares both readings.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,26 @@ def command(arguments: Sequence[str]) -> Callable[[], object] | None:
     if arguments[0] == "status":
         from pypimirror.cli.actions import history
 
-        return lambda: history.perform_status(**asked)
+        return partial(history.perform_status, **asked)
     if arguments[0] == "sync":
         if asked.get("inline") or prefect_api() is None:
             asked["settings"] = _begin_sync(asked.get("config"))
-        from pypimirror.cli.actions import syncing
-
-        return lambda: syncing.perform(**asked)
+        return partial(_sync, asked)
     if not asked.get("quick"):
         asked["settings"] = _begin_verify(asked.get("config"))
+    return partial(_verify, asked)
+
+
+def _sync(asked: dict[str, Any]) -> object:
+    from pypimirror.cli.actions import syncing
+
+    return syncing.perform(**asked)
+
+
+def _verify(asked: dict[str, Any]) -> object:
     from pypimirror.cli.actions import verifying
 
-    return lambda: verifying.perform(**asked)
+    return verifying.perform(**asked)
 
 
 def _begin_sync(file: Path | None) -> Config | None:

@@ -7,7 +7,6 @@ new key counts until this module names it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -52,4 +51,6 @@ def _shared(found: Any, local: frozenset[str]) -> Any:
 
 
 def _digest(value: Any) -> str:
+    import hashlib  # imported here because it loads OpenSSL, which takes 2 ms
+
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -7,7 +7,6 @@ a value.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tomllib
@@ -184,6 +183,8 @@ class Config(Model):
 
     def digest(self) -> str:
         """Return a short digest of this configuration for the history of runs."""
+        import hashlib  # imported here because it loads OpenSSL, which takes 2 ms
+
         text = json.dumps(self.model_dump(mode="json"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

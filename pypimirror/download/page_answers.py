@@ -23,7 +23,6 @@ from pypimirror.download.http.transport import Answer
 from pypimirror.download.protocol import FetchList, FetchPage, ListResult, PageResult
 from pypimirror.system import clock, regular
 from pypimirror.upstream.headers import page_headers
-from pypimirror.upstream.read import parse_page
 
 YIELD_EVERY = 512 << 10  #: bytes after which other jobs get a turn
 
@@ -34,6 +33,8 @@ def fetch_page(client: Client, job: FetchPage, url: str, limit: int) -> PageResu
     `url` is one of the job's addresses. Raises `FetchError`, and `ReadError` for a page that cannot
     be read.
     """
+    from pypimirror.upstream.read import parse_page  # imported here because a list comes first
+
     at = "" if url == job.url else url
     if at:  # a validator is valid at its own address only
         job = msgspec.structs.replace(job, etag=None, last_modified=None)

@@ -21,7 +21,6 @@ The rules:
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 import time
 from collections import defaultdict
@@ -86,6 +85,8 @@ R = TypeVar("R")
 
 def log_note(note: Note) -> None:
     """Pass a child's note to the log."""
+    import logging  # imported here because a sync begins with this module
+
     level = logging.getLevelNamesMapping().get(note.level.upper(), logging.WARNING)
     logging.getLogger("pypimirror.system.workers").log(level, "%s", note.message)
 

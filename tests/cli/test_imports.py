@@ -12,6 +12,7 @@ from tests.environment import isolated
 NOT_NEEDED = {
     *("typer", "click", "pydantic", "pydantic_settings", "rich", "alembic", "mako", "prefect"),
     *("gevent", "requests", "urllib3", "http.client", "httpx", "werkzeug", "prometheus_client"),
+    *("inspect", "typing_extensions"),
     *("difflib", "configparser", "multiprocessing", "zoneinfo", "unittest", "xml", "psycopg"),
     *(
         "sqlalchemy",
@@ -24,8 +25,10 @@ NOT_NEEDED = {
 
 PROGRAM = """
 import json, sys
-from pypimirror.cli import main, plain
-plain.command(["sync"]), plain.command(["verify"])
+from pypimirror.system import memory
+memory.import_msgspec()
+from pypimirror.cli import main
+from pypimirror.cli.actions import syncing, verifying
 from pypimirror.config.settings import Config
 from pypimirror.pipeline.discover import discover
 from pypimirror.pipeline.download import download

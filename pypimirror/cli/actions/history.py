@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from packaging.utils import canonicalize_name
 
@@ -166,8 +165,7 @@ def _project_status(
         _show_project(document)
 
 
-@dataclass(frozen=True)
-class Brought:
+class Brought(NamedTuple):
     """Why files are here."""
 
     selection: Selection
@@ -293,8 +291,7 @@ def moment(text: str, now: float) -> float:
         ) from error
 
 
-@dataclass(frozen=True)
-class RunParts:
+class RunParts(NamedTuple):
     """Which parts of a run to show."""
 
     stage: Stage | None = None  #: only this stage, batch by batch

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import gevent
 import msgspec
@@ -20,8 +20,6 @@ from pypimirror.domain.model import Problem, ReadError, Reason
 from pypimirror.download.engine.host_queue import HostQueue
 from pypimirror.download.engine.retry import Cooldowns, backoff_delay
 from pypimirror.download.failure import Again, FetchError
-from pypimirror.download.files.head import fetch_head
-from pypimirror.download.files.transfer import FileTransfer
 from pypimirror.download.http.client import Client
 from pypimirror.download.http.hosts import is_local, parse_url
 from pypimirror.download.page_answers import fetch_list, fetch_page
@@ -42,6 +40,9 @@ from pypimirror.download.protocol import (
     Progress,
     Result,
 )
+
+if TYPE_CHECKING:
+    from pypimirror.download.files.transfer import FileTransfer
 
 PROGRESS_EVERY = 0.5  #: seconds
 MAX_COOLDOWNS = 10  #: pauses of its host that a job accepts before it asks anyway
@@ -93,6 +94,12 @@ class HttpFetcher:
         """Do what takes a while and needs no job."""
         self._client.prepare()
 
+    @staticmethod
+    def prepare_for_pages() -> None:
+        """Import what pages and files need; the list of projects is asked for before that."""
+        import pypimirror.download.files.transfer
+        import pypimirror.upstream.read  # noqa: F401
+
     def close(self) -> None:
         """Close all idle connections."""
         self._client.close()
@@ -135,11 +142,15 @@ class HttpFetcher:
             return job.failed(attempts.problem(error, project=job.project))
 
     def _file(self, job: FetchFile) -> FileResult:
+        from pypimirror.download.files.transfer import FileTransfer
+
         limit = self._hello.max_file_size
         if job.max_size is not None:
             limit = min(limit, job.max_size)
         attempts = Attempts(self, job.urls)
         if job.head:
+            from pypimirror.download.files.head import fetch_head  # rare
+
             try:
                 return attempts.run(lambda url: fetch_head(self._client, job, url))
             except FetchError as error:

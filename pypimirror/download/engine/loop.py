@@ -16,11 +16,21 @@ from typing import NoReturn
 import gevent
 import gevent.os
 import msgspec
+from gevent import monkey
 from gevent.event import Event
 from gevent.hub import Waiter, get_hub
 
 from pypimirror.download.engine.fetch import HttpFetcher
-from pypimirror.download.protocol import GATHER, Hello, Job, Note, Progress, Result, ToWorker
+from pypimirror.download.protocol import (
+    GATHER,
+    FetchList,
+    Hello,
+    Job,
+    Note,
+    Progress,
+    Result,
+    ToWorker,
+)
 from pypimirror.system.machine import allow_descriptors
 from pypimirror.system.memory import relax_collector
 
@@ -121,6 +131,8 @@ class DownloadWorker:
         elif message != self._hello:  # else it came early, and comes again with the first job
             self._hello = message
             self._outbox.gather = message.gather
+            if any(remote.keyring for remote in message.remotes):
+                monkey.patch_subprocess()  # a keyring is a child, and nobody else may wait for it
             allow_descriptors(2 * message.connections + 256)
             self._fetcher = HttpFetcher(message, self._outbox.put)
             self._fetcher.prepare()
@@ -129,6 +141,8 @@ class DownloadWorker:
         if self._fetcher is None:
             raise ValueError("a job came before the hello")
         self._outbox.put(self._fetcher.do(job))
+        if isinstance(job, FetchList):  # while the parent reads the list, once it has the answer
+            gevent.spawn_later(2 * self._outbox.gather, self._fetcher.prepare_for_pages)
 
     def _write(self) -> None:
         try:

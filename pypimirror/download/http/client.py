@@ -24,7 +24,6 @@ from pypimirror.download.failure import (
     bad_response,
     status_failure,
 )
-from pypimirror.download.http import local
 from pypimirror.download.http.connection import Line
 from pypimirror.download.http.content_encoding import decoded
 from pypimirror.download.http.hosts import (
@@ -84,6 +83,8 @@ class Client:
 
     def _get(self, remote: str, url: str, headers: dict[str, str], method: str) -> Answer:
         if is_local(url) and is_local(self._remote(remote).url):
+            from pypimirror.download.http import local  # imported here because it is rare
+
             return local.get(self._remote(remote), url, headers)
         address = parse_url(url)
         seen: set[str] = set()
