@@ -138,11 +138,11 @@ class Served:
 
 
 @contextmanager
-def serving(mirror: Mirror) -> Iterator[Served]:
-    """`pypimirror serve`; when it ends, its fetcher has ended, too."""
+def serving(mirror: Mirror, before: Sequence[str] = ()) -> Iterator[Served]:
+    """`pypimirror serve`, with words before it; when it ends, its fetcher has ended, too."""
     descriptor, name = tempfile.mkstemp(prefix="serve-", suffix=".log")
     said = Path(name)
-    command = [sys.executable, "-m", "pypimirror", "serve", "--port", "0"]
+    command = [*before, sys.executable, "-m", "pypimirror", "serve", "--port", "0"]
     with open(descriptor, "w") as errors:
         process = subprocess.Popen(
             [*command, "--config", str(mirror.file)],
