@@ -1,10 +1,10 @@
 """python -m benchmarks.hits: what a hit on demand costs more than a hit of the mirror without.
 
-Two web servers with one process each serve the same directory: one on demand, where everybody has
-asked for everything and the fetcher has come to rest, and one that only serves what is here. So
-they send the same bytes. They take turns at the same number of requests, over connections that stay
-open, with the headers of uv, of pip, and of pip when it asks whether what it has is still good.
-Each pair of turns gives a ratio. The CPU time is that of the whole server, the fetcher included.
+Two web servers serve the same directory: one on demand, where everybody has asked for everything
+and the fetcher has come to rest, and one that only serves what is here. So they send the same
+bytes. They take turns at the same number of requests, over connections that stay open, with the
+headers of uv, of pip, and of pip when it asks whether what it has is still good. Each pair of turns
+gives a ratio. The CPU time is that of the whole server, the fetcher included.
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ def compare(directory: Path, options: argparse.Namespace) -> Pairs:
     with Server(directory / "corpus", directory / "server") as server:
         made.render(server.base)
         upstream = f"{server.base}/simple/"
-        with proxies.serving(home, upstream, ["*"], 1) as asking:
+        with proxies.serving(home, upstream, ["*"], options.processes) as asking:
             fetch(addresses(asking, projects, files))
             wait_placed(home / "mirror" / "simple", projects)
-            with proxies.serving(home, upstream, [], 1) as plain:
+            with proxies.serving(home, upstream, [], options.processes) as plain:
                 servers = (asking, plain)
                 urls = [addresses(each, projects, files) for each in servers]
                 for each, its_urls in zip(servers, urls, strict=True):
@@ -140,6 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
     add = parser.add_argument
     add("--pairs", type=int, default=100, help="pairs of turns of each kind (default: 100)")
     add("--requests", type=int, default=500, help="of each turn (default: 500)")
+    add("--processes", type=int, default=1, help="of each server (default: 1)")
     add("--output", type=Path, default=RESULTS, help="where the report goes")
     options = parser.parse_args(arguments)
     with working_directory(None, "pypimirror-hits-") as directory:
