@@ -81,6 +81,20 @@ def test_a_named_upstream_is_mirrored_whatever_pip_says(
     assert (upstream.url, upstream.ca_file, upstream.hosts) == (simulator.url, None, ())
 
 
+@pytest.mark.usefixtures("unset")
+def test_a_second_configuration_for_the_same_mirror_root_is_told(
+    run: Command, simulator: Simulator
+) -> None:
+    """The next sync took away what the first configuration selects."""
+    simulator.add_file("six", "six-1.0.tar.gz", b"x")
+    told = "mirror has a mirror already"
+    assert told not in run("init", "six", "--upstream", simulator.url).out
+    run("sync", "--inline")
+    other = ("init", "idna", "--upstream", simulator.url, "--config")
+    assert told in run(*other, "other.toml").out
+    assert told not in run(*other, "third.toml", "--directory", "third").out
+
+
 @pytest.mark.parametrize("where", ["variable", "file"])
 @pytest.mark.usefixtures("unset")
 def test_a_login_of_pip_is_used_and_written_nowhere(

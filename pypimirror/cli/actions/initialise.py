@@ -90,6 +90,12 @@ def perform(
             out.print(_told(source), markup=False)
         for note in notes:
             out.print(f"Not taken: {note}.", markup=False)
+        if (file.parent / directory / ".pypimirror").exists():
+            out.print(
+                f"{directory} has a mirror already: a sync with {file} takes away what {file} does "
+                "not select. For a mirror of its own, name another --directory.",
+                markup=False,
+            )
         next_command = "serve" if on_demand and not named else "sync"
         out.print(f"Wrote {file}. Next: {command(next_command)}", markup=False)
 

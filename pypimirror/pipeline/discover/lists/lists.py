@@ -387,7 +387,7 @@ def unreachable(run: Run, problem: Problem, *, answered: bool = False) -> Proble
         problem,
         message=f"{what} ({addresses}): {problem.message.rstrip('.')}; check the "
         f"{'address' if answered else 'network'}, or name another index in [[upstream]] url. What "
-        "is published stays as it is",
+        "is selected and published stays as it is",
         project="",
         file="",
     )
