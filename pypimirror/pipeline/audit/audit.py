@@ -178,7 +178,8 @@ def _look_at_files(
         if len(batch) == _COMMIT:
             findings.take(batch)
             batch = []
-    findings.take(batch)
+    if batch:
+        findings.take(batch)
 
 
 def _clock(seconds: float | None) -> Callable[[], bool]:
