@@ -6,22 +6,23 @@ proven it by other means. Every answer has the id 0; the desk sets that of the q
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from threading import Event, Thread
 from urllib.parse import urlsplit
 
 import msgspec
 
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries.work import asked
+from pypimirror.domain.errors import PypimirrorError
 from pypimirror.domain.layout import METADATA_SUFFIX, file_path
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.download.protocol import FetchFile, FileResult, Job
@@ -105,13 +106,13 @@ class DeskFiles:
         found = self._pages.file(project, filename)
         if not isinstance(found, FileToFetch):
             return found
-        if found.is_provable(self._accept):
-            path = self._store.file(project, filename)
-            if regular.is_here(path):
-                return Here(0, path)
-        answered = threading.Event()
+        path = self._store.file(project, filename)
+        if found.is_provable(self._accept) and regular.is_here(path):
+            return Here(0, path)
+        claimed, answered = Event(), Event()
         try:
-            here, part = self._claim(found, lambda: self._tell_head(found, tell, answered))
+            here, part = self._claim(found, lambda: self._tell_head(found, tell, claimed, answered))
+            claimed.set()
             return here or self._fetch(found, part, tell)
         finally:
             answered.set()
@@ -169,22 +170,25 @@ class DeskFiles:
         self._grouped.later(lambda connection: asked.done(connection, [pair], self._worker()))
         return Here(0), None
 
-    def _tell_head(self, found: FileToFetch, tell: Tell, answered: threading.Event) -> None:
-        """Fetch the first bytes of a file, with which the server keeps clients waiting."""
+    def _tell_head(self, found: FileToFetch, tell: Tell, claimed: Event, answered: Event) -> None:
+        """Fetch the first bytes, which keep clients waiting until the file is `claimed` here."""
         number = next(self._numbers)
-        job = self._job(number, found, *found.offer.links[0])
-        job = msgspec.structs.replace(job, head=_HEAD, metadata_path="")
+        whole = self._job(number, found, *found.offer.links[0])
+        job = msgspec.structs.replace(whole, head=_HEAD, metadata_path="")
         self.asked += 1
 
         def fetch() -> None:  # apart, because the file may be here before it
-            with self._run.lanes.priority.taken(first=True, once=True):
-                for result in self._run.pools.fetcher.run([job]):
-                    if result.problem is None and not answered.is_set():
-                        self._telling(number, found, tell)
-            answered.wait()
-            self._store.drop_part(number)
+            priority = self._run.lanes.priority
+            try:
+                with suppress(PypimirrorError), priority.taken(first=True, once=True):
+                    for result in self._run.pools.fetcher.run([job]):
+                        if result.problem is None and not (claimed.is_set() or answered.is_set()):
+                            self._telling(number, found, tell)
+            finally:
+                answered.wait()
+                self._store.drop_part(number)
 
-        threading.Thread(target=fetch, daemon=True).start()
+        Thread(target=fetch, daemon=True).start()
 
     def _shared(self, found: FileToFetch) -> Here | None:
         """Return a file that another fetcher of this directory has fetched and not placed yet.
@@ -259,7 +263,7 @@ class DeskFiles:
         tell(coming)
 
         def progress() -> None:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 received = os.stat(part).st_size  # noqa: PTH116
                 tell(msgspec.structs.replace(coming, received=received))
 

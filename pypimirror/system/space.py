@@ -41,8 +41,8 @@ def remedy(error: OSError, path: Path | str | None = None) -> str:
         in_the_way = _no_directory(Path(os.fsdecode(where)))
         if in_the_way is not None and error.filename2 is None:
             return (
-                f"{in_the_way} must be a directory: move what is there away, or name another "
-                "directory, and run again."
+                f"{in_the_way} is in the way, and no directory: move it away, or name another "
+                "place, and run again."
             )
     if where is not None and error.errno == errno.ENOSPC and _inodes_are_gone(where):
         return (
@@ -55,7 +55,7 @@ def remedy(error: OSError, path: Path | str | None = None) -> str:
 def _no_directory(path: Path) -> Path | None:
     """Return what is at `path` or above it, and is no directory; None: nothing is."""
     there = next((each for each in (path, *path.parents) if os.path.lexists(each)), path)
-    return None if there.is_dir() else there
+    return None if os.path.isdir(there) else there  # noqa: PTH112 - `is_dir` may raise
 
 
 def _of_another(path: Path) -> str:

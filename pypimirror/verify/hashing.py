@@ -96,10 +96,13 @@ def _buffer() -> memoryview:
     """Return the buffer of this thread. Making a new one takes longer than hashing a small file.
 
     It begins at a page of memory: the system copies bytes to there faster than to a `bytearray`.
+    After a fork, each process has its own.
     """
     found: memoryview | None = getattr(_of_thread, "buffer", None)
     if found is None:
-        found = _of_thread.buffer = memoryview(mmap.mmap(-1, _BUFFER))
+        found = _of_thread.buffer = memoryview(
+            mmap.mmap(-1, _BUFFER, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        )
     return found
 
 

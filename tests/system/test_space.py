@@ -97,4 +97,4 @@ def test_a_file_where_a_directory_must_be_is_named(tmp_path: Path, below: str) -
     file.touch()
     with pytest.raises(OSError) as caught:
         (file / below).mkdir(parents=True, exist_ok=True)
-    assert remedy(caught.value).startswith(f"{file} must be a directory: move what is there away")
+    assert remedy(caught.value).startswith(f"{file} is in the way, and no directory: move it away")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pypimirror.download.failure import disk_failure
+from http import HTTPStatus
+
+from pypimirror.download.failure import bad_response, disk_failure
 from pypimirror.download.files import labelled
 from pypimirror.download.http.client import Client, failed_status
 from pypimirror.download.protocol import FetchFile, FileResult
@@ -20,8 +22,13 @@ def fetch_head(client: Client, job: FetchFile, url: str) -> FileResult:
         "Range": f"bytes=0-{job.head - 1}",
     }
     response = client.get(job.remote, url, headers)
-    if response.status_code not in (200, 206):
+    if response.status_code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise failed_status(response, of_file=True)
+    if response.status_code == HTTPStatus.PARTIAL_CONTENT:
+        span = response.headers.get("Content-Range", "")
+        if not span.strip().startswith("bytes 0-"):
+            response.raw.close()
+            raise bad_response(f"{response.url} sent another part than its beginning: {span!r}.")
     try:
         if label := labelled.encoding_of(response.headers):
             raise labelled.unasked(response.url, label)

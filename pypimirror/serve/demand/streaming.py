@@ -124,10 +124,10 @@ class StreamedBody:
         if most <= 0:
             return b""
         most = min(most, PIECE)
-        if self._part is not None and self._path == path:
-            if data := os.pread(self._part.fileno(), most, self._sent):
+        if self._part is not None:
+            if self._path == path and (data := os.pread(self._part.fileno(), most, self._sent)):
                 return data
-            self._part.close()  # perhaps a new part has its name
+            self._part.close()  # another part is coming, perhaps with the same name
         try:
             self._path, self._part = path, FileIO(regular.open_file(path)[0], "rb")
         except FileNotFoundError:

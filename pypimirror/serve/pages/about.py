@@ -8,6 +8,7 @@ indexes, and then loses everything but structured text: pictures, styles, classe
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import signal
 import sys
@@ -27,6 +28,8 @@ from pypimirror.domain.layout import METADATA_SUFFIX
 from pypimirror.domain.metadata.dependencies import RequirementParts, of_wheel, split
 from pypimirror.serve.tree import AwayError, Tree
 from pypimirror.verify import pkg_info
+
+log = logging.getLogger(__name__)
 
 #: Bytes of core metadata that are read; characters of a description that are shown.
 _MOST, _LONGEST = 2 << 20, 200_000
@@ -186,7 +189,10 @@ def described(text: str, content_type: str) -> Markup:
     try:
         with _at_most(PATIENCE):
             html = _rendered(text, content_type.partition(";")[0].strip().lower())
-    except (_TooLongError, Exception):  # noqa: BLE001 - strangers' text may be too deep, for one
+    except (ImportError, MemoryError):  # not the text's fault
+        raise
+    except (_TooLongError, Exception) as error:  # noqa: BLE001 - a text may be too deep, for one
+        log.debug("a description is shown as plain text: %r", error)
         html = None
     if html is None or len(html) > _HTML:
         html = f"<pre>{escape(text)}</pre>" if text else ""

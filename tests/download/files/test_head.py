@@ -47,6 +47,12 @@ def test_bytes_in_another_form_are_refused(
     assert not lab.path().exists()
 
 
+def test_another_part_is_refused(lab: Lab, simulator: Simulator, large: IndexFile) -> None:
+    simulator.fault(large, faults.WrongRange(5))
+    problem(lab.file(large, head=1000), Reason.BAD_RESPONSE)
+    assert not lab.path().exists()
+
+
 def test_a_file_that_is_gone_is_missing(lab: Lab, simulator: Simulator, large: IndexFile) -> None:
     simulator.fault(large, faults.Status(404))
     problem(lab.file(large, head=1000), Reason.MISSING)

@@ -26,10 +26,10 @@ def html(text: str) -> str | None:
     roles._roles.clear()  # docutils would keep roles that another project's text defines
     writer = Writer()
     writer.translator_class = ReadMeHTMLTranslator
+    settings = _settings().copy()
+    settings.warning_stream = io.StringIO()  # one for all texts would keep their faults for ever
     try:
-        parts = publish_parts(
-            text, reader=Reader(Parser()), writer=writer, settings=_settings().copy()
-        )
+        parts = publish_parts(text, reader=Reader(Parser()), writer=writer, settings=settings)
     except SystemMessage:
         return None
     return parts["docinfo"] + parts["fragment"] or None
@@ -42,7 +42,6 @@ def _settings() -> Values:
         # Colours and links to headings would be cleaned away.
         "syntax_highlight": "none",
         "section_self_link": False,
-        "warning_stream": io.StringIO(),
         "traceback": True,  # or a fault ends this process
         "_disable_config": True,  # a docutils.conf of this machine must not count
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import tracemalloc
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from readme_renderer import rst
 
 from pypimirror.serve.pages.about import cleaned
 from pypimirror.serve.pages.descriptions import restructured
+
+#: docutils repeats this block where it complains about it.
+REPEATED = "x\n\n.. nosuch::\n\n" + "   y\n" * 2000
 
 #: Each way in which one part of a text contains another, and what the end of a text decides.
 TEXTS = {
@@ -207,3 +212,18 @@ def test_settings_of_docutils_on_this_machine_do_not_count(
         assert restructured.html(TEXTS["lists"])
     finally:
         restructured._settings.cache_clear()
+
+
+def test_nothing_stays_of_the_faults_of_a_text() -> None:
+    """Each faulty description took memory for as long as the program ran."""
+    tracemalloc.start()
+    try:
+        taken = []
+        for _ in range(2):
+            for _ in range(50):
+                restructured.html(REPEATED)
+            gc.collect()
+            taken.append(tracemalloc.get_traced_memory()[0])
+        assert taken[1] - taken[0] < 20 * len(REPEATED)
+    finally:
+        tracemalloc.stop()
