@@ -308,9 +308,7 @@ class Workers(Generic[J, R]):
         if self._stopped is not None:
             raise self._stopped
         best = min(self._children, key=_load_of, default=None)
-        # A start takes as long as some hundred small downloads, so one child gets its fill first.
-        enough = self._in_flight // 2 if self._in_order else self._in_flight
-        is_busy = best is None or best.load >= enough
+        is_busy = best is None or best.load >= self._in_flight // 2
         if best is None or (is_busy and len(self._children) < self._processes):
             best = self._start()
         if not self._announces or best.is_up:
